@@ -1,1 +1,28 @@
-//! The relay's packet path.
+//! The relay's packet path: tunnels, tenants, address translation, NIC drivers. It knows no YAML, HTTP, Prometheus or tokio.
+//!
+//! A worker owns everything that it mutates; it reads the clock and the configuration once per batch, sends each packet through
+//! one of two straight-line functions, and counts every outcome in one place.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`drop_reason`] | every way to lose a packet |
+//! | [`time`] | instants since the start; no clock |
+//! | [`packet`] | frames of memory and the bytes in them |
+//! | [`router_config`] | the compiled configuration |
+//! | [`publish`] | a new configuration for running workers |
+//! | [`counters`] | single-writer numbers |
+//! | [`nic`] | drivers |
+//! | [`worker`] | the loop that owns it all |
+#![deny(unsafe_code, missing_docs)]
+
+pub mod counters;
+pub mod drop_reason;
+pub mod nic;
+pub mod packet;
+pub mod publish;
+pub mod router_config;
+pub mod time;
+pub mod worker;
+
+/// True when the crate was built with the `simulation` feature, whose virtual clock no program that carries traffic may have.
+pub const SIMULATED: bool = cfg!(feature = "simulation");

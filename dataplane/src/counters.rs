@@ -1,0 +1,172 @@
+//! Counters: written by one worker, read by anyone, without locks.
+//!
+//! A worker adds with a plain load and store (it is the only writer); readers see a recent value. The control plane owns the
+//! arrays and lends them to the worker inside the configuration, so that a reload never loses a count.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::drop_reason::DropReason;
+
+/// One number with a single writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Add `n`. Only the owning worker may call this.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Replace the value (for gauges). Only the owning worker may call this.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The value of a moment ago.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Lost packets by reason.
+#[derive(Debug)]
+pub struct DropCounters([Counter; DropReason::COUNT]);
+
+impl Default for DropCounters {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl DropCounters {
+    /// Count `packets` lost for `reason`.
+    pub fn add(&self, reason: DropReason, packets: u64) {
+        self.0[reason as usize].add(packets);
+    }
+
+    /// Packets lost for `reason`.
+    #[must_use]
+    pub fn get(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize].get()
+    }
+
+    /// The reasons that occurred, with their counts.
+    pub fn occurred(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|reason| (*reason, self.get(*reason))).filter(|(_, count)| *count > 0)
+    }
+
+    /// Packets lost for whatever reason.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+}
+
+/// Packets and bytes that went one way.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: Counter,
+    /// Bytes of the inner IP packets (ports count whole frames).
+    pub bytes: Counter,
+}
+
+impl Traffic {
+    /// Count packets and their bytes.
+    pub fn add(&self, packets: u64, bytes: usize) {
+        self.packets.add(packets);
+        self.bytes.add(bytes as u64);
+    }
+}
+
+/// What the relay counts for one tenant.
+#[derive(Debug, Default)]
+pub struct TenantCounters {
+    /// Forwarded from the office to the cloud, inner packets.
+    pub office_to_cloud: Traffic,
+    /// Forwarded from the cloud to the office, inner packets.
+    pub cloud_to_office: Traffic,
+    /// Lost after the tenant was known.
+    pub drops: DropCounters,
+    /// Sessions alive now (gauge).
+    pub sessions: Counter,
+    /// NAPT mappings alive now, those in quarantine not counted (gauge).
+    pub mappings: Counter,
+    /// Sessions opened.
+    pub sessions_opened: Counter,
+    /// ICMP errors sent to the tenant's hosts on its own account.
+    pub icmp_errors_sent: Counter,
+}
+
+/// What the relay counts for one tunnel.
+#[derive(Debug, Default)]
+pub struct TunnelCounters {
+    /// Inner packets that came out of the tunnel.
+    pub received: Traffic,
+    /// Inner packets that went into the tunnel.
+    pub transmitted: Traffic,
+    /// Handshakes completed.
+    pub handshakes: Counter,
+    /// 1 while there is a session that can carry data (gauge).
+    pub up: Counter,
+    /// [`crate::time::Instant`] in nanoseconds of the last change of `up`; 0 = since the start (gauge).
+    pub changed_at_nanos: Counter,
+    /// [`crate::time::Instant`] in nanoseconds of the last completed handshake; 0 = never (gauge).
+    pub handshake_at_nanos: Counter,
+    /// [`crate::time::Instant`] in nanoseconds of the last authenticated packet; 0 = never (gauge).
+    pub heard_at_nanos: Counter,
+    /// Moves of the peer to another address or port.
+    pub roams: Counter,
+}
+
+/// What the relay counts for one port.
+#[derive(Debug, Default)]
+pub struct PortCounters {
+    /// Frames received.
+    pub received: Traffic,
+    /// Frames handed to the NIC.
+    pub transmitted: Traffic,
+    /// Lost before a tenant was known, or on the way out for reasons of the port.
+    pub drops: DropCounters,
+    /// Frames the kernel or NIC lost before the relay saw them (gauge, from the NIC's statistics).
+    pub nic_receive_lost: Counter,
+}
+
+/// The two sides of the conservation law: `received + generated == transmitted + dropped + absorbed + held`.
+#[derive(Debug, Default)]
+pub struct WorkerCounters {
+    /// Packets that NICs handed in.
+    pub received: Counter,
+    /// Packets the relay made itself: handshakes, keepalives, ARP, ICMP errors.
+    pub generated: Counter,
+    /// Packets handed to a NIC.
+    pub transmitted: Counter,
+    /// Packets lost for a named reason.
+    pub dropped: Counter,
+    /// Packets that ended here on purpose: handshakes, ARP, keepalives, echo requests.
+    pub absorbed: Counter,
+    /// Packets waiting for a next hop (gauge).
+    pub held: Counter,
+    /// Times the worker looked for work.
+    pub polls: Counter,
+    /// Times the worker went to sleep.
+    pub sleeps: Counter,
+    /// Configuration generation the worker works with (gauge).
+    pub generation: Counter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_reasons_that_occurred_are_listed() {
+        let drops = DropCounters::default();
+        drops.add(DropReason::VlanUnknown, 2);
+        drops.add(DropReason::NoSession, 1);
+        let listed: Vec<_> = drops.occurred().collect();
+        assert_eq!(listed, [(DropReason::VlanUnknown, 2), (DropReason::NoSession, 1)]);
+        assert_eq!(drops.total(), 3);
+    }
+}

@@ -1,0 +1,364 @@
+//! The compiled configuration: immutable, complete, checked. Workers read it; the control plane makes it.
+//!
+//! Everything is named by small numbers that index the vectors here, so that nothing has to be looked up by name on a packet's
+//! way. The control plane has validated it all; what a type can rule out is ruled out by the type.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroU32};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ipnetwork::Ipv4Network;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::counters::{PortCounters, TenantCounters, TunnelCounters};
+
+/// Index into [`RouterConfig::ports`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PortId(pub u8);
+
+/// Index into [`RouterConfig::endpoints`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EndpointId(pub u8);
+
+/// Index into [`TenantConfig::tunnels`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TunnelId(pub u8);
+
+/// Index into [`TenantConfig::attachments`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AttachmentId(pub u8);
+
+/// The whole configuration of a relay.
+#[derive(Debug)]
+pub struct RouterConfig {
+    /// The NICs; their number and order never change while the relay runs.
+    pub ports: Vec<PortConfig>,
+    /// The relay's own ends of tunnels.
+    pub endpoints: Vec<EndpointConfig>,
+    /// 従来のLGWAN通信: destinations that are refused by name.
+    pub conventional_lgwan: Vec<Ipv4Network>,
+    /// The tenants, each with the counters that outlive its configurations.
+    pub tenants: Vec<TenantEntry>,
+}
+
+/// One NIC that the relay takes wholly over.
+#[derive(Clone, Debug)]
+pub struct PortConfig {
+    /// The port's name in relay.yaml.
+    pub name: Arc<str>,
+    /// The relay's own address and its prefix, where the port ends tunnels.
+    pub address: Option<Ipv4Network>,
+    /// Next hop towards municipalities outside that prefix.
+    pub gateway: Option<Ipv4Addr>,
+    /// Largest IP packet on this port.
+    pub mtu: u16,
+    /// The port's counters.
+    pub counters: Arc<PortCounters>,
+}
+
+/// One of the relay's own ends of tunnels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointConfig {
+    /// The endpoint's name in relay.yaml.
+    pub name: Arc<str>,
+    /// The port whose address it uses.
+    pub port: PortId,
+    /// The protocol and its settings.
+    pub kind: EndpointKind,
+}
+
+/// The protocol an endpoint speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointKind {
+    /// WireGuard on one UDP port, with one key for all tenants.
+    WireGuard {
+        /// UDP port.
+        listen: NonZeroU16,
+        /// The relay's private key.
+        private_key: SecretKey,
+    },
+}
+
+/// A key of 32 bytes that is erased when dropped and never printed.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct SecretKey(pub [u8; 32]);
+
+impl std::fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretKey(..)")
+    }
+}
+
+/// A tenant's configuration and what the worker counts for it.
+#[derive(Clone, Debug)]
+pub struct TenantEntry {
+    /// The configuration; the same `Arc` (or an equal value) across a reload means that the tenant is left alone.
+    pub config: Arc<TenantConfig>,
+    /// The tenant's counters.
+    pub counters: Arc<TenantCounters>,
+    /// The counters of each tunnel, in the order of [`TenantConfig::tunnels`].
+    pub tunnel_counters: Vec<Arc<TunnelCounters>>,
+}
+
+/// One municipality, or other body, as the data plane needs it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TenantConfig {
+    /// The tenant's unique name: code and short name.
+    pub name: Arc<str>,
+    /// Its tunnels, in order of preference.
+    pub tunnels: Vec<TunnelConfig>,
+    /// Office prefixes of each class; no prefix is in both.
+    pub office: Vec<OfficePrefix>,
+    /// Its cloud networks.
+    pub attachments: Vec<AttachmentConfig>,
+    /// office -> cloud; nothing else is open.
+    pub services: Vec<ServiceConfig>,
+    /// How the cloud sees office addresses, for each class and attachment at most one.
+    pub sources: Vec<SourceConfig>,
+    /// cloud -> office.
+    pub callbacks: Vec<CallbackConfig>,
+    /// Bounds of the tenant's state.
+    pub limits: Limits,
+    /// Cut off as a whole by an operator.
+    pub isolated: bool,
+    /// Classes that an operator cut off, by [`TrafficClass`] as index.
+    pub isolated_classes: [bool; TrafficClass::COUNT],
+}
+
+/// The two kinds of traffic that share one circuit and never mix.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TrafficClass {
+    /// 番号利用事務系 (マイナンバー利用事務系).
+    MyNumber = 0,
+    /// LGWAN接続系.
+    LgwanConnected = 1,
+}
+
+impl TrafficClass {
+    /// How many classes there are.
+    pub const COUNT: usize = 2;
+    /// Both, in order.
+    pub const ALL: [Self; Self::COUNT] = [Self::MyNumber, Self::LgwanConnected];
+
+    /// The class as configuration, metrics and tables spell it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::MyNumber => "mynumber",
+            Self::LgwanConnected => "lgwan-connected",
+        }
+    }
+}
+
+/// One tunnel of a tenant.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TunnelConfig {
+    /// The tunnel's name in the tenant file.
+    pub name: Arc<str>,
+    /// The relay's end.
+    pub endpoint: EndpointId,
+    /// Largest inner packet, in bytes.
+    pub mtu: u16,
+    /// Keys and protocol settings.
+    pub kind: TunnelKind,
+}
+
+/// What the peer proves itself with.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TunnelKind {
+    /// WireGuard.
+    WireGuard {
+        /// The municipal router's public key.
+        public_key: [u8; 32],
+        /// The preshared key, where there is one.
+        preshared_key: Option<SecretKey>,
+        /// Where to reach the municipal router before it has been heard, where its address is fixed.
+        peer_address: Option<SocketAddr>,
+        /// Seconds between keepalives sent by the relay, where wanted.
+        persistent_keepalive: Option<NonZeroU16>,
+    },
+}
+
+/// Who may speak from inside the tunnels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfficePrefix {
+    /// The prefix.
+    pub prefix: Ipv4Network,
+    /// The class its hosts belong to.
+    pub class: TrafficClass,
+}
+
+/// The tag, or tags, of an attachment's frames.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Vlan {
+    /// No tag.
+    Untagged,
+    /// 802.1Q.
+    Single(VlanId),
+    /// QinQ: 802.1ad outside, 802.1Q inside.
+    Double {
+        /// The service tag.
+        outer: VlanId,
+        /// The customer tag.
+        inner: VlanId,
+    },
+}
+
+/// A VLAN id that may be used: 1 to 4,094.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct VlanId(NonZeroU16);
+
+impl VlanId {
+    /// `id`, unless it is one of the reserved values 0 and 4,095 or larger than 12 bits.
+    #[must_use]
+    pub const fn new(id: u16) -> Option<Self> {
+        match NonZeroU16::new(id) {
+            Some(id) if id.get() < 4_095 => Some(Self(id)),
+            _ => None,
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+/// A tenant's cloud network: a VLAN on one port.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AttachmentConfig {
+    /// The name in the tenant file (`clouds:`).
+    pub name: Arc<str>,
+    /// The port.
+    pub port: PortId,
+    /// The VLAN on that port.
+    pub vlan: Vlan,
+    /// The relay's own address on the VLAN, with its prefix.
+    pub address: Ipv4Network,
+    /// Next hop towards everything outside that prefix.
+    pub gateway: Ipv4Addr,
+}
+
+/// Whether a rule lets anything through at present.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RuleState {
+    /// In force.
+    Open,
+    /// Before its `valid_from` or after its `valid_until`; the control plane publishes anew when that changes.
+    OutsideValidity,
+    /// Cut off by an operator.
+    Isolated,
+}
+
+/// office -> cloud: one destination that the office may use.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// The service's name.
+    pub name: Arc<str>,
+    /// The class that may use it.
+    pub class: TrafficClass,
+    /// The cloud network it is in.
+    pub attachment: AttachmentId,
+    /// The destination as the office sees it.
+    pub office_side: Ipv4Network,
+    /// The destination as the cloud sees it; of the same prefix length (equal to `office_side` where the destination is kept).
+    pub cloud_side: Ipv4Network,
+    /// What is opened.
+    pub allow: Vec<Allow>,
+    /// Whether it is in force.
+    pub state: RuleState,
+}
+
+/// A protocol, with ports where it has them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Allow {
+    /// TCP ports.
+    Tcp(PortMap),
+    /// UDP ports.
+    Udp(PortMap),
+    /// ICMP echo.
+    IcmpEcho,
+}
+
+/// Destination ports as the sender uses them, and what they become.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortMap {
+    /// As the sender uses them.
+    pub from: RangeInclusive<u16>,
+    /// What the first of them becomes; the others follow in order.
+    pub to: u16,
+}
+
+/// How the cloud sees the office addresses of one class on one attachment.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SourceConfig {
+    /// The class.
+    pub class: TrafficClass,
+    /// The attachment.
+    pub attachment: AttachmentId,
+    /// The translation.
+    pub translation: SourceTranslation,
+}
+
+/// Three ways to translate a source.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SourceTranslation {
+    /// Many behind few: address and port change. All addresses of the prefixes are used.
+    Napt(Vec<Ipv4Network>),
+    /// 1:1, ports are kept: (office, cloud), sorted by the office address.
+    Static(Vec<(Ipv4Addr, Ipv4Addr)>),
+    /// Nothing changes.
+    Keep,
+}
+
+/// cloud -> office: one flow that the cloud may open, for printing and file pulls.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CallbackConfig {
+    /// The callback's name.
+    pub name: Arc<str>,
+    /// The class of the office host.
+    pub class: TrafficClass,
+    /// The cloud network it comes from.
+    pub attachment: AttachmentId,
+    /// Cloud hosts that may open it.
+    pub from: Vec<Ipv4Network>,
+    /// The global source that the office sees.
+    pub source: Ipv4Addr,
+    /// The private destination that the cloud host uses.
+    pub to: Ipv4Addr,
+    /// The office host it becomes.
+    pub office: Ipv4Addr,
+    /// What is opened; the ports are those of the destination.
+    pub allow: Vec<Allow>,
+    /// Whether it is in force.
+    pub state: RuleState,
+}
+
+/// Bounds of a tenant's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Sessions at one time.
+    pub sessions: NonZeroU32,
+    /// New sessions a second, also the size of a burst.
+    pub new_sessions_per_second: NonZeroU32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_vlan_ids_cannot_be_made() {
+        assert!(VlanId::new(0).is_none());
+        assert!(VlanId::new(4_095).is_none());
+        assert!(VlanId::new(5_000).is_none());
+        assert_eq!(VlanId::new(4_094).map(VlanId::get), Some(4_094));
+    }
+
+    #[test]
+    fn a_secret_key_prints_nothing_of_itself() {
+        assert_eq!(format!("{:?}", SecretKey([7; 32])), "SecretKey(..)");
+    }
+}
