@@ -1,1 +1,2 @@
 //! Control plane.
+pub mod demo;
