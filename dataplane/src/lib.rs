@@ -11,17 +11,21 @@
 //! | [`router_config`] | the compiled configuration |
 //! | [`publish`] | a new configuration for running workers |
 //! | [`counters`] | single-writer numbers |
+//! | [`wire`] | bytes <-> headers, stateless |
+//! | [`nat`] | address translation of one tenant: mappings, and sessions under them |
 //! | [`nic`] | drivers |
 //! | [`worker`] | the loop that owns it all |
 #![deny(unsafe_code, missing_docs)]
 
 pub mod counters;
 pub mod drop_reason;
+pub mod nat;
 pub mod nic;
 pub mod packet;
 pub mod publish;
 pub mod router_config;
 pub mod time;
+pub mod wire;
 pub mod worker;
 
 /// True when the crate was built with the `simulation` feature, whose virtual clock no program that carries traffic may have.

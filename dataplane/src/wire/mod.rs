@@ -1,0 +1,49 @@
+//! Bytes <-> headers, without state.
+//!
+//! | file | what it reads and writes |
+//! |---|---|
+//! | [`checksum`] | the Internet checksum, whole and incremental |
+//! | [`inner`] | the IPv4 packet inside a tunnel or on a VLAN, read once and checked |
+//! | [`icmp`] | ICMP errors made by the relay, what a received error quotes, echo replies |
+//! | [`mss`] | the clamp on TCP's maximum segment size |
+
+pub mod checksum;
+pub mod icmp;
+pub mod inner;
+pub mod mss;
+
+use std::net::Ipv4Addr;
+
+/// The 16 bits at `offset`, in network order, or zero where the bytes end before.
+///
+/// Parsers check lengths first; the zero only spares every accessor a second error path.
+pub(crate) fn read_u16(bytes: &[u8], offset: usize) -> u16 {
+    match bytes.get(offset..offset + 2) {
+        Some(pair) => u16::from_be_bytes([pair[0], pair[1]]),
+        None => 0,
+    }
+}
+
+/// The 32 bits at `offset`, in network order, or zero where the bytes end before.
+pub(crate) fn read_u32(bytes: &[u8], offset: usize) -> u32 {
+    u32::from(read_u16(bytes, offset)) << 16 | u32::from(read_u16(bytes, offset + 2))
+}
+
+/// The IPv4 address at `offset`, or 0.0.0.0 where the bytes end before.
+pub(crate) fn read_address(bytes: &[u8], offset: usize) -> Ipv4Addr {
+    Ipv4Addr::from_bits(read_u32(bytes, offset))
+}
+
+/// Write 16 bits in network order at `offset`; nothing happens where the bytes end before.
+pub(crate) fn write_u16(bytes: &mut [u8], offset: usize, value: u16) {
+    if let Some(pair) = bytes.get_mut(offset..offset + 2) {
+        pair.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+/// Write an IPv4 address at `offset`; nothing happens where the bytes end before.
+pub(crate) fn write_address(bytes: &mut [u8], offset: usize, address: Ipv4Addr) {
+    if let Some(place) = bytes.get_mut(offset..offset + 4) {
+        place.copy_from_slice(&address.octets());
+    }
+}
