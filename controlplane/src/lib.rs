@@ -1,2 +1,4 @@
 //! Control plane.
+
+pub mod config;
 pub mod demo;

@@ -1,0 +1,283 @@
+//! The relay file: tree -> values with positions, before any reference is looked up.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use ipnetwork::Ipv4Network;
+
+use super::fields::{Field, MapReader, Spanned, each, entries, expected, one_or_many};
+use super::model::{Driver, Role};
+use super::problem::Problems;
+use super::scalars::{self, identifier, integer, prefix};
+use super::tree::{Key, Node, Value};
+
+/// RFC 791 asks for 576 of everybody; below it a port carries nothing useful.
+const PORT_MTU_BYTES: std::ops::RangeInclusive<i64> = 576..=9_216;
+/// 2 KiB each: 2 MiB to 4 GiB.
+const FRAMES: std::ops::RangeInclusive<i64> = 1_024..=2_097_152;
+const MOST_PORTS: usize = 64;
+const MOST_ENDPOINTS: usize = 64;
+const MOST_PREFIXES: usize = 256;
+const MOST_VIEWERS: usize = 4_096;
+
+#[derive(Debug, Default)]
+pub(super) struct RelayFile {
+    pub(super) name: Field<String>,
+    pub(super) ports: Vec<(Key, PortEntry)>,
+    pub(super) endpoints: Vec<Spanned<EndpointEntry>>,
+    pub(super) shared_addresses: Field<Vec<Spanned<Ipv4Network>>>,
+    pub(super) conventional_lgwan: Field<Vec<Spanned<Ipv4Network>>>,
+    pub(super) metrics: Field<MetricsEntry>,
+    pub(super) api: Field<ApiEntry>,
+    pub(super) state: Field<PathBuf>,
+    pub(super) frames: Field<u32>,
+    /// Glob, relative to the relay file.
+    pub(super) tenants: Field<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct PortEntry {
+    pub(super) interface: Field<String>,
+    pub(super) address: Field<Ipv4Network>,
+    pub(super) gateway: Field<Ipv4Addr>,
+    pub(super) mtu: Field<u16>,
+    pub(super) driver: Field<Driver>,
+}
+
+#[derive(Debug)]
+pub(super) struct EndpointEntry {
+    pub(super) name: Field<String>,
+    pub(super) port: Field<String>,
+    pub(super) wireguard: Field<WireGuardEndpointEntry>,
+}
+
+#[derive(Debug)]
+pub(super) struct WireGuardEndpointEntry {
+    pub(super) listen: Field<NonZeroU16>,
+    pub(super) private_key_file: Field<PathBuf>,
+}
+
+#[derive(Debug)]
+pub(super) struct MetricsEntry {
+    pub(super) listen: Field<SocketAddr>,
+}
+
+#[derive(Debug)]
+pub(super) struct ApiEntry {
+    pub(super) socket: Field<PathBuf>,
+    pub(super) viewers: Field<Vec<Spanned<ViewerEntry>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct ViewerEntry {
+    pub(super) name: Field<String>,
+    pub(super) uid: Field<u32>,
+    pub(super) role: Field<Role>,
+    pub(super) tenants: Field<Vec<Spanned<String>>>,
+}
+
+/// Reads what can be read; the rest has its problems.
+pub(super) fn read(root: &Node, problems: &mut Problems) -> RelayFile {
+    let Some(mut map) = MapReader::open("the relay file", root, problems) else {
+        return RelayFile {
+            tenants: Field::Invalid,
+            ..RelayFile::default()
+        };
+    };
+    let name = map.required("relay", problems, identifier);
+    let ports = map.required("ports", problems, ports);
+    let endpoints = map.required("endpoints", problems, |node, problems| {
+        each(MOST_ENDPOINTS, node, problems, endpoint)
+    });
+    let prefixes =
+        |node: &Node, problems: &mut Problems| one_or_many(MOST_PREFIXES, node, problems, prefix);
+    let file = RelayFile {
+        name,
+        ports: taken(ports),
+        endpoints: taken(endpoints),
+        shared_addresses: map.optional("shared_addresses", problems, prefixes),
+        conventional_lgwan: map.optional("conventional_lgwan", problems, prefixes),
+        metrics: map.optional("metrics", problems, metrics),
+        api: map.optional("api", problems, api),
+        state: map.optional("state", problems, scalars::path),
+        frames: map.optional(
+            "frames",
+            problems,
+            integer("the number of 2 KiB frames", FRAMES),
+        ),
+        tenants: map.required("tenants", problems, glob_pattern),
+    };
+    map.finish(problems);
+    file
+}
+
+/// The list, or none of it.
+pub(super) fn taken<T>(field: Field<Vec<T>>) -> Vec<T> {
+    match field {
+        Field::Given(spanned) => spanned.value,
+        Field::Absent | Field::Invalid => Vec::new(),
+    }
+}
+
+/// A mapping whose keys are names that the user chose.
+pub(super) fn named<T>(
+    what: &str,
+    limit: usize,
+    node: &Node,
+    problems: &mut Problems,
+    mut read: impl FnMut(&Node, &mut Problems) -> Option<T>,
+) -> Option<Vec<(Key, T)>> {
+    let entries = entries(what, node, problems)?;
+    if entries.is_empty() || entries.len() > limit {
+        problems.error(
+            &node.at,
+            format!("has {} entries; 1 to {limit} are allowed", entries.len()),
+        );
+        return None;
+    }
+    let mut found = Vec::new();
+    for (key, node) in entries {
+        if !scalars::is_identifier(&key.name) {
+            problems
+                .error(&key.at, format!("`{}` is not a name for commands and metrics", key.name))
+                .help("letters and digits of any script, `-`, `_` and `.`; at most 63, a letter or digit first");
+            continue;
+        }
+        if let Some(value) = read(node, problems) {
+            found.push((key.clone(), value));
+        }
+    }
+    Some(found)
+}
+
+fn ports(node: &Node, problems: &mut Problems) -> Option<Vec<(Key, PortEntry)>> {
+    named("ports", MOST_PORTS, node, problems, |node, problems| {
+        let mut map = MapReader::open("a port", node, problems)?;
+        let port = PortEntry {
+            interface: map.required("interface", problems, interface),
+            address: map.optional("address", problems, scalars::interface_address),
+            gateway: map.optional("gateway", problems, scalars::ipv4),
+            mtu: map.optional("mtu", problems, integer("the MTU in bytes", PORT_MTU_BYTES)),
+            driver: map.optional("driver", problems, scalars::driver),
+        };
+        map.finish(problems);
+        Some(port)
+    })
+}
+
+/// The kernel's rules for names of network interfaces (IFNAMSIZ is 16 with the final zero).
+fn interface(node: &Node, problems: &mut Problems) -> Option<String> {
+    const WHAT: &str = "the name of a network interface such as ens4";
+    let Value::Text(name) = &node.value else {
+        expected(WHAT, node, problems);
+        return None;
+    };
+    let fits = (1..16).contains(&name.len()) && name != "." && name != "..";
+    if !fits || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()) {
+        expected(&format!("{WHAT} (at most 15 bytes)"), node, problems);
+        return None;
+    }
+    Some(name.clone())
+}
+
+fn endpoint(node: &Node, problems: &mut Problems) -> Option<EndpointEntry> {
+    let mut map = MapReader::open("an endpoint", node, problems)?;
+    let entry = EndpointEntry {
+        name: map.required("name", problems, identifier),
+        port: map.required("port", problems, identifier),
+        wireguard: map.required("wireguard", problems, |node, problems| {
+            let mut map = MapReader::open("`wireguard`", node, problems)?;
+            let entry = WireGuardEndpointEntry {
+                listen: map.required("listen", problems, scalars::port_number),
+                private_key_file: map.required("private_key_file", problems, scalars::path),
+            };
+            map.finish(problems);
+            Some(entry)
+        }),
+    };
+    map.finish(problems);
+    Some(entry)
+}
+
+fn metrics(node: &Node, problems: &mut Problems) -> Option<MetricsEntry> {
+    let mut map = MapReader::open("`metrics`", node, problems)?;
+    let listen = map.required("listen", problems, scalars::socket_address);
+    map.finish(problems);
+    Some(MetricsEntry { listen })
+}
+
+fn api(node: &Node, problems: &mut Problems) -> Option<ApiEntry> {
+    let mut map = MapReader::open("`api`", node, problems)?;
+    let entry = ApiEntry {
+        socket: map.required("socket", problems, socket),
+        viewers: map.optional("viewers", problems, |node, problems| {
+            each(MOST_VIEWERS, node, problems, viewer)
+        }),
+    };
+    map.finish(problems);
+    Some(entry)
+}
+
+fn socket(node: &Node, problems: &mut Problems) -> Option<PathBuf> {
+    /// `sun_path` of Linux, without its final zero.
+    const LONGEST_BYTES: usize = 107;
+    let path = scalars::path(node, problems)?;
+    if path.as_os_str().len() > LONGEST_BYTES {
+        problems.error(
+            &node.at,
+            format!("the path of a socket has at most {LONGEST_BYTES} bytes"),
+        );
+        return None;
+    }
+    Some(path)
+}
+
+fn viewer(node: &Node, problems: &mut Problems) -> Option<ViewerEntry> {
+    let mut map = MapReader::open("a viewer", node, problems)?;
+    if map.has("role") == map.has("tenants") {
+        problems
+            .error(
+                &node.at,
+                "a viewer has either a `role` or a list of `tenants`",
+            )
+            .help("write `tenants: [131016-chiyoda]`, `role: auditor` or `role: operator`");
+    }
+    let entry = ViewerEntry {
+        name: map.required("name", problems, identifier),
+        uid: map.required(
+            "uid",
+            problems,
+            integer("the user id", 0..=i64::from(u32::MAX - 1)),
+        ),
+        role: map.optional("role", problems, role),
+        tenants: map.optional("tenants", problems, |node, problems| {
+            one_or_many(MOST_VIEWERS, node, problems, identifier)
+        }),
+    };
+    map.finish(problems);
+    Some(entry)
+}
+
+fn role(node: &Node, problems: &mut Problems) -> Option<Role> {
+    match &node.value {
+        Value::Text(text) if text == "auditor" => Some(Role::Auditor),
+        Value::Text(text) if text == "operator" => Some(Role::Operator),
+        _ => {
+            expected("auditor or operator", node, problems);
+            None
+        }
+    }
+}
+
+fn glob_pattern(node: &Node, problems: &mut Problems) -> Option<String> {
+    let path = scalars::path(node, problems)?;
+    let text = path.to_str()?;
+    if let Err(error) = glob::Pattern::new(text) {
+        problems
+            .error(&node.at, format!("is not a pattern: {}", error.msg))
+            .help("write something like tenants/*.yaml");
+        return None;
+    }
+    Some(text.to_owned())
+}

@@ -1,0 +1,125 @@
+//! File -> text: bounded, UTF-8, and free of characters that mislead people or the parser.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::problem::{At, Problems};
+
+/// 100 times the size of a tenant with 100 services.
+const LARGEST_FILE_BYTES: u64 = 1 << 20;
+
+/// Reads a configuration file; `None` when a problem was added.
+pub(super) fn read(path: &Path, file: &Rc<str>, problems: &mut Problems) -> Option<String> {
+    let whole = At::whole_file(file);
+    let bytes = match read_bounded(path) {
+        Ok(bytes) => bytes,
+        Err(ReadError::Io(error)) => {
+            problems.error(&whole, format!("cannot be read: {error}"));
+            return None;
+        }
+        Err(ReadError::NotAFile) => {
+            problems
+                .error(&whole, "is not a regular file")
+                .help("give a YAML file");
+            return None;
+        }
+        Err(ReadError::TooLarge) => {
+            problems
+                .error(&whole, format!("is larger than {LARGEST_FILE_BYTES} bytes"))
+                .help("a tenant file describes one tenant; split what belongs to several");
+            return None;
+        }
+    };
+    decode(bytes, file, problems)
+}
+
+enum ReadError {
+    Io(std::io::Error),
+    NotAFile,
+    TooLarge,
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, ReadError> {
+    // Asked before opening: opening a FIFO would wait for a writer.
+    if !fs::metadata(path).map_err(ReadError::Io)?.is_file() {
+        return Err(ReadError::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(ReadError::Io)?;
+    file.take(LARGEST_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(ReadError::Io)?;
+    if bytes.len() as u64 > LARGEST_FILE_BYTES {
+        return Err(ReadError::TooLarge);
+    }
+    Ok(bytes)
+}
+
+/// Bytes -> text, with every misleading byte named.
+pub(super) fn decode(bytes: Vec<u8>, file: &Rc<str>, problems: &mut Problems) -> Option<String> {
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let head = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+            problems
+                .error(&end_of(&head, file), "is not UTF-8")
+                .help("save the file as UTF-8 (it may be Shift_JIS or UTF-16)");
+            return None;
+        }
+    };
+    if text.starts_with('\u{feff}') {
+        problems
+            .error(&position(file, 1, 1), "starts with a byte order mark")
+            .help("save the file as UTF-8 without BOM");
+        return None;
+    }
+    let before = problems.count();
+    refuse_control_characters(&text, file, problems);
+    (problems.count() == before).then_some(text)
+}
+
+fn refuse_control_characters(text: &str, file: &Rc<str>, problems: &mut Problems) {
+    for (line, content) in (1..).zip(text.split('\n')) {
+        let content = content.strip_suffix('\r').unwrap_or(content);
+        let mut indentation = true;
+        for (column, c) in (1..).zip(content.chars()) {
+            indentation &= c == ' ' || c == '\t';
+            if c == '\t' && indentation {
+                problems
+                    .error(&position(file, line, column), "is indented with a tab")
+                    .help("indent with spaces");
+                break;
+            }
+            if c.is_control() && c != '\t' {
+                problems
+                    .error(
+                        &position(file, line, column),
+                        format!("holds the control character U+{:04X}", u32::from(c)),
+                    )
+                    .help("remove it");
+            }
+        }
+    }
+}
+
+fn position(file: &Rc<str>, line: u32, column: u32) -> At {
+    At {
+        file: Rc::clone(file),
+        line,
+        column,
+        path: None,
+    }
+}
+
+fn end_of(head: &str, file: &Rc<str>) -> At {
+    let line = head.matches('\n').count() + 1;
+    let column = head.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    position(
+        file,
+        u32::try_from(line).unwrap_or(u32::MAX),
+        u32::try_from(column).unwrap_or(u32::MAX),
+    )
+}

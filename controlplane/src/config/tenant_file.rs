@@ -1,0 +1,464 @@
+//! A tenant file: tree -> values with positions, before any reference is looked up.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use ipnetwork::Ipv4Network;
+use time::Date;
+
+use super::fields::{
+    Field, MapReader, Spanned, each, entries, expected, help_for_unknown, many, one_or_many,
+};
+use super::model::{Allow, Class, Vlan};
+use super::problem::{At, Problems, quoted};
+use super::relay_file::{named, taken};
+use super::scalars::{self, identifier, integer, ipv4, name, prefix};
+use super::tree::{Key, Node, Value};
+
+const MOST_TUNNELS: usize = 8;
+const MOST_CLOUDS: usize = 16;
+const MOST_PREFIXES: usize = 64;
+const MOST_ALLOWED: usize = 32;
+const MOST_STATIC: usize = 4_096;
+pub(super) const MOST_SERVICES: usize = 256;
+pub(super) const MOST_CALLBACKS: usize = 256;
+/// IEEE 802.1Q: 0 is a priority tag, 4095 is reserved.
+const VLAN_IDS: std::ops::RangeInclusive<i64> = 1..=4_094;
+
+#[derive(Debug, Default)]
+pub(super) struct TenantFile {
+    pub(super) id: Field<String>,
+    pub(super) name: Field<String>,
+    pub(super) tunnels: Vec<(Key, TunnelEntry)>,
+    pub(super) office: Field<Vec<OfficeEntry>>,
+    /// Invalid as a whole only when no cloud could be read.
+    pub(super) clouds: Field<Vec<(Key, CloudEntry)>>,
+    pub(super) services: Vec<Spanned<ServiceEntry>>,
+    pub(super) source: Field<Vec<SourceEntry>>,
+    pub(super) callbacks: Vec<Spanned<CallbackEntry>>,
+    pub(super) limits: Field<LimitsEntry>,
+}
+
+#[derive(Debug)]
+pub(super) struct TunnelEntry {
+    pub(super) endpoint: Field<String>,
+    pub(super) mtu: Field<u16>,
+    pub(super) wireguard: Field<WireGuardPeerEntry>,
+}
+
+#[derive(Debug)]
+pub(super) struct WireGuardPeerEntry {
+    pub(super) public_key: Field<[u8; 32]>,
+    pub(super) preshared_key_file: Field<PathBuf>,
+    pub(super) endpoint_address: Field<SocketAddrV4>,
+    pub(super) persistent_keepalive: Field<NonZeroU16>,
+}
+
+#[derive(Debug)]
+pub(super) struct OfficeEntry {
+    pub(super) class: Class,
+    pub(super) at: At,
+    /// `None` when one of them was invalid.
+    pub(super) prefixes: Option<Vec<Spanned<Ipv4Network>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct CloudEntry {
+    pub(super) port: Field<String>,
+    pub(super) vlan: Field<Vlan>,
+    pub(super) address: Field<Ipv4Network>,
+    pub(super) gateway: Field<Ipv4Addr>,
+}
+
+#[derive(Debug)]
+pub(super) struct ServiceEntry {
+    pub(super) name: Field<String>,
+    pub(super) class: Field<Class>,
+    pub(super) cloud: Field<String>,
+    pub(super) global: Field<Vec<Spanned<Ipv4Network>>>,
+    pub(super) private: Field<Vec<Spanned<Ipv4Network>>>,
+    pub(super) allow: Field<Vec<Spanned<Allow>>>,
+    pub(super) governance: GovernanceEntry,
+}
+
+#[derive(Debug)]
+pub(super) struct CallbackEntry {
+    pub(super) name: Field<String>,
+    pub(super) class: Field<Class>,
+    pub(super) cloud: Field<String>,
+    pub(super) from: Field<Vec<Spanned<Ipv4Network>>>,
+    pub(super) seen_as: Field<Ipv4Addr>,
+    pub(super) to: Field<Ipv4Addr>,
+    pub(super) office: Field<Ipv4Addr>,
+    pub(super) allow: Field<Vec<Spanned<Allow>>>,
+    pub(super) governance: GovernanceEntry,
+}
+
+#[derive(Debug)]
+pub(super) struct GovernanceEntry {
+    pub(super) basis: Field<String>,
+    pub(super) approved_by: Field<String>,
+    pub(super) valid_from: Field<Date>,
+    pub(super) valid_until: Field<Date>,
+}
+
+/// One class's translation towards one cloud.
+#[derive(Debug)]
+pub(super) struct SourceEntry {
+    pub(super) class: Class,
+    pub(super) class_at: At,
+    pub(super) at: At,
+    /// Absent: the tenant's only cloud, or every cloud when it is the bare word `keep`.
+    pub(super) cloud: Field<String>,
+    pub(super) every_cloud: bool,
+    /// `None` when it was invalid.
+    pub(super) kind: Option<SourceKind>,
+}
+
+#[derive(Debug)]
+pub(super) enum SourceKind {
+    Keep,
+    Napt(Vec<Spanned<Ipv4Network>>),
+    Static(Vec<StaticEntry>),
+}
+
+#[derive(Debug)]
+pub(super) struct StaticEntry {
+    pub(super) office: Ipv4Network,
+    pub(super) office_at: At,
+    pub(super) cloud: Ipv4Network,
+    pub(super) cloud_at: At,
+}
+
+#[derive(Debug)]
+pub(super) struct LimitsEntry {
+    pub(super) sessions: Field<u32>,
+    pub(super) new_sessions_per_second: Field<u32>,
+}
+
+/// Reads what can be read; the rest has its problems.
+pub(super) fn read(root: &Node, problems: &mut Problems) -> TenantFile {
+    let Some(mut map) = MapReader::open("a tenant file", root, problems) else {
+        return TenantFile {
+            id: Field::Invalid,
+            office: Field::Invalid,
+            clouds: Field::Invalid,
+            ..TenantFile::default()
+        };
+    };
+    let file = TenantFile {
+        id: map.required("tenant", problems, identifier),
+        name: map.required("name", problems, name),
+        tunnels: taken(map.required("tunnels", problems, |node, problems| {
+            named("tunnels", MOST_TUNNELS, node, problems, tunnel)
+        })),
+        office: map.required("office", problems, office),
+        clouds: map.required("clouds", problems, |node, problems| {
+            named("clouds", MOST_CLOUDS, node, problems, cloud)
+        }),
+        services: taken(map.optional("services", problems, |node, problems| {
+            each(MOST_SERVICES, node, problems, service)
+        })),
+        source: map.required("source", problems, source),
+        callbacks: taken(map.optional("callbacks", problems, |node, problems| {
+            each(MOST_CALLBACKS, node, problems, callback)
+        })),
+        limits: map.optional("limits", problems, limits),
+    };
+    map.finish(problems);
+    file
+}
+
+fn tunnel(node: &Node, problems: &mut Problems) -> Option<TunnelEntry> {
+    let mut map = MapReader::open("a tunnel", node, problems)?;
+    let entry = TunnelEntry {
+        endpoint: map.required("endpoint", problems, identifier),
+        mtu: map.optional(
+            "mtu",
+            problems,
+            integer("the tunnel's MTU in bytes", 576..=9_216),
+        ),
+        wireguard: map.required("wireguard", problems, wireguard),
+    };
+    map.finish(problems);
+    Some(entry)
+}
+
+fn wireguard(node: &Node, problems: &mut Problems) -> Option<WireGuardPeerEntry> {
+    let mut map = MapReader::open("`wireguard`", node, problems)?;
+    let seconds = |node: &Node, problems: &mut Problems| {
+        let seconds: u16 = integer("the interval in seconds", 1..=65_535)(node, problems)?;
+        NonZeroU16::new(seconds)
+    };
+    let entry = WireGuardPeerEntry {
+        public_key: map.required("public_key", problems, scalars::public_key),
+        preshared_key_file: map.optional("preshared_key_file", problems, scalars::path),
+        endpoint_address: map.optional("endpoint_address", problems, scalars::peer_address),
+        persistent_keepalive: map.optional("persistent_keepalive", problems, seconds),
+    };
+    map.finish(problems);
+    Some(entry)
+}
+
+fn prefixes(node: &Node, problems: &mut Problems) -> Option<Vec<Spanned<Ipv4Network>>> {
+    one_or_many(MOST_PREFIXES, node, problems, prefix)
+}
+
+/// Calls `read` for each key that is a class; the others get their problem.
+fn per_class(
+    what: &str,
+    node: &Node,
+    problems: &mut Problems,
+    mut read: impl FnMut(Class, &Key, &Node, &mut Problems),
+) -> Option<()> {
+    for (key, node) in entries(what, node, problems)? {
+        if let Some(class) = scalars::class_named(&key.name) {
+            read(class, key, node, problems);
+        } else {
+            let help = help_for_unknown(
+                &key.name,
+                Class::ALL.iter().map(|class| class.as_str()),
+                "classes",
+            );
+            problems
+                .error(&key.at, format!("unknown class {}", quoted(&key.name)))
+                .help(help);
+        }
+    }
+    Some(())
+}
+
+fn office(node: &Node, problems: &mut Problems) -> Option<Vec<OfficeEntry>> {
+    let mut found = Vec::new();
+    per_class("`office`", node, problems, |class, key, node, problems| {
+        found.push(OfficeEntry {
+            class,
+            at: key.at.clone(),
+            prefixes: prefixes(node, problems),
+        });
+    })?;
+    if matches!(&node.value, Value::Mapping(entries) if entries.is_empty()) {
+        problems
+            .error(&node.at, "names no class")
+            .help("add mynumber, lgwan-connected or both");
+        return None;
+    }
+    Some(found)
+}
+
+fn cloud(node: &Node, problems: &mut Problems) -> Option<CloudEntry> {
+    let mut map = MapReader::open("a cloud", node, problems)?;
+    let entry = CloudEntry {
+        port: map.required("port", problems, identifier),
+        vlan: map.required("vlan", problems, vlan),
+        address: map.required("address", problems, scalars::interface_address),
+        gateway: map.required("gateway", problems, ipv4),
+    };
+    map.finish(problems);
+    Some(entry)
+}
+
+fn vlan(node: &Node, problems: &mut Problems) -> Option<Vlan> {
+    if !matches!(node.value, Value::Mapping(_)) {
+        return integer("the VLAN id", VLAN_IDS)(node, problems).map(Vlan::Single);
+    }
+    let mut map = MapReader::open("`vlan`", node, problems)?;
+    let outer = map.required("outer", problems, integer("the VLAN id", VLAN_IDS));
+    let inner = map.required("inner", problems, integer("the VLAN id", VLAN_IDS));
+    map.finish(problems);
+    Some(Vlan::QinQ {
+        outer: *outer.value()?,
+        inner: *inner.value()?,
+    })
+}
+
+fn service(node: &Node, problems: &mut Problems) -> Option<ServiceEntry> {
+    let mut map = MapReader::open("a service", node, problems)?;
+    let entry = ServiceEntry {
+        name: map.required("name", problems, name),
+        class: map.required("class", problems, scalars::class),
+        cloud: map.optional("cloud", problems, identifier),
+        global: map.optional("global", problems, prefixes),
+        private: map.required("private", problems, prefixes),
+        allow: map.required("allow", problems, allowed),
+        governance: governance(&mut map, problems),
+    };
+    map.finish(problems);
+    Some(entry)
+}
+
+fn callback(node: &Node, problems: &mut Problems) -> Option<CallbackEntry> {
+    let mut map = MapReader::open("a callback", node, problems)?;
+    let entry = CallbackEntry {
+        name: map.required("name", problems, name),
+        class: map.required("class", problems, scalars::class),
+        cloud: map.optional("cloud", problems, identifier),
+        from: map.required("from", problems, prefixes),
+        seen_as: map.optional("as", problems, ipv4),
+        to: map.optional("to", problems, ipv4),
+        office: map.required("office", problems, ipv4),
+        allow: map.required("allow", problems, allowed),
+        governance: governance(&mut map, problems),
+    };
+    map.finish(problems);
+    Some(entry)
+}
+
+fn allowed(node: &Node, problems: &mut Problems) -> Option<Vec<Spanned<Allow>>> {
+    many(MOST_ALLOWED, node, problems, scalars::allow)
+}
+
+fn governance(map: &mut MapReader<'_>, problems: &mut Problems) -> GovernanceEntry {
+    GovernanceEntry {
+        basis: map.optional("basis", problems, name),
+        approved_by: map.optional("approved_by", problems, name),
+        valid_from: map.optional("valid_from", problems, scalars::date),
+        valid_until: map.optional("valid_until", problems, scalars::date),
+    }
+}
+
+fn source(node: &Node, problems: &mut Problems) -> Option<Vec<SourceEntry>> {
+    let mut found = Vec::new();
+    per_class(
+        "`source`",
+        node,
+        problems,
+        |class, key, node, problems| match &node.value {
+            Value::Sequence(nodes) if nodes.len() <= MOST_CLOUDS => {
+                for node in nodes {
+                    found.push(source_entry(class, key, node, problems));
+                }
+            }
+            Value::Sequence(nodes) => {
+                problems.error(
+                    &node.at,
+                    format!(
+                        "the list has {} entries; at most {MOST_CLOUDS} are allowed",
+                        nodes.len()
+                    ),
+                );
+            }
+            _ => found.push(source_entry(class, key, node, problems)),
+        },
+    )?;
+    Some(found)
+}
+
+fn source_entry(class: Class, key: &Key, node: &Node, problems: &mut Problems) -> SourceEntry {
+    let (class_at, at) = (key.at.clone(), node.at.clone());
+    let mut entry = SourceEntry {
+        class,
+        class_at,
+        at,
+        cloud: Field::Absent,
+        every_cloud: false,
+        kind: None,
+    };
+    if matches!(&node.value, Value::Text(word) if word == "keep") {
+        entry.every_cloud = true;
+        entry.kind = Some(SourceKind::Keep);
+    } else if let Value::Mapping(_) = &node.value {
+        if let Some(mut map) = MapReader::open("a source", node, problems) {
+            entry.cloud = map.optional("cloud", problems, identifier);
+            entry.kind = source_kind(&mut map, node, problems);
+            map.finish(problems);
+        }
+    } else {
+        expected(
+            "{napt: [prefixes]}, {static: {office: cloud}} or the word keep",
+            node,
+            problems,
+        );
+    }
+    entry
+}
+
+fn source_kind(
+    map: &mut MapReader<'_>,
+    node: &Node,
+    problems: &mut Problems,
+) -> Option<SourceKind> {
+    let napt = map.optional("napt", problems, prefixes);
+    let pairs = map.optional("static", problems, static_pairs);
+    let keep = map.optional(
+        "keep",
+        problems,
+        |node: &Node, problems: &mut Problems| match node.value {
+            Value::Bool(true) => Some(()),
+            _ => {
+                expected("`keep: true`", node, problems);
+                None
+            }
+        },
+    );
+    let given = [napt.is_absent(), pairs.is_absent(), keep.is_absent()]
+        .iter()
+        .filter(|absent| !**absent)
+        .count();
+    if given != 1 {
+        problems
+            .error(
+                &node.at,
+                format!("names {given} kinds of translation; exactly one is needed"),
+            )
+            .help("napt: [prefixes], static: {office: cloud}, or keep: true");
+        return None;
+    }
+    match (napt, pairs, keep) {
+        (Field::Given(napt), ..) => Some(SourceKind::Napt(napt.value)),
+        (_, Field::Given(pairs), _) => Some(SourceKind::Static(pairs.value)),
+        (.., Field::Given(_)) => Some(SourceKind::Keep),
+        _ => None,
+    }
+}
+
+fn static_pairs(node: &Node, problems: &mut Problems) -> Option<Vec<StaticEntry>> {
+    let entries = entries("`static`", node, problems)?;
+    if entries.is_empty() || entries.len() > MOST_STATIC {
+        problems.error(
+            &node.at,
+            format!(
+                "has {} entries; 1 to {MOST_STATIC} are allowed",
+                entries.len()
+            ),
+        );
+        return None;
+    }
+    let pairs: Vec<Option<StaticEntry>> = entries
+        .iter()
+        .map(|(key, node)| {
+            let office_node = Node {
+                at: key.at.clone(),
+                value: Value::Text(key.name.clone()),
+            };
+            let office = prefix(&office_node, problems);
+            let cloud = prefix(node, problems);
+            Some(StaticEntry {
+                office: office?,
+                office_at: key.at.clone(),
+                cloud: cloud?,
+                cloud_at: node.at.clone(),
+            })
+        })
+        .collect();
+    pairs.into_iter().collect()
+}
+
+fn limits(node: &Node, problems: &mut Problems) -> Option<LimitsEntry> {
+    let mut map = MapReader::open("`limits`", node, problems)?;
+    let entry = LimitsEntry {
+        sessions: map.optional(
+            "sessions",
+            problems,
+            integer("the number of sessions", 1..=1_000_000),
+        ),
+        new_sessions_per_second: map.optional(
+            "new_sessions_per_second",
+            problems,
+            integer("the number of new sessions a second", 1..=100_000),
+        ),
+    };
+    map.finish(problems);
+    Some(entry)
+}
