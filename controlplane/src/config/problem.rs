@@ -109,7 +109,7 @@ impl At {
             match step {
                 Step::Index(index) => text.push_str(&format!("[{index}]")),
                 Step::Key(key) if key.contains(['.', '[', ' ', ':']) => {
-                    text.push_str(&format!("[\"{key}\"]"))
+                    text.push_str(&format!("[\"{key}\"]"));
                 }
                 Step::Key(key) if text.is_empty() => text.push_str(key),
                 Step::Key(key) => text.push_str(&format!(".{key}")),
