@@ -55,19 +55,11 @@ pub(super) fn expected(what: &str, node: &Node, problems: &mut Problems) {
 }
 
 /// The entries of a mapping, or a problem.
-pub(super) fn entries<'n>(
-    what: &str,
-    node: &'n Node,
-    problems: &mut Problems,
-) -> Option<&'n [(Key, Node)]> {
+pub(super) fn entries<'n>(what: &str, node: &'n Node, problems: &mut Problems) -> Option<&'n [(Key, Node)]> {
     match &node.value {
         Value::Mapping(entries) => Some(entries),
         _ => {
-            expected(
-                &format!("{what} (a mapping of keys to values)"),
-                node,
-                problems,
-            );
+            expected(&format!("{what} (a mapping of keys to values)"), node, problems);
             None
         }
     }
@@ -81,58 +73,32 @@ pub(super) struct MapReader<'n> {
 }
 
 impl<'n> MapReader<'n> {
-    pub(super) fn open(
-        what: &str,
-        node: &'n Node,
-        problems: &mut Problems,
-    ) -> Option<MapReader<'n>> {
+    pub(super) fn open(what: &str, node: &'n Node, problems: &mut Problems) -> Option<MapReader<'n>> {
         let entries = entries(what, node, problems)?;
-        Some(MapReader {
-            at: &node.at,
-            entries,
-            known: Vec::new(),
-        })
+        Some(MapReader { at: &node.at, entries, known: Vec::new() })
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(found, _)| found.name == key)
     }
 
-    pub(super) fn optional<T>(
-        &mut self,
-        key: &'static str,
-        problems: &mut Problems,
-        mut read: impl Read<T>,
-    ) -> Field<T> {
+    pub(super) fn optional<T>(&mut self, key: &'static str, problems: &mut Problems, mut read: impl Read<T>) -> Field<T> {
         self.known.push(key);
         let Some((_, node)) = self.entries.iter().find(|(found, _)| found.name == key) else {
             return Field::Absent;
         };
         match read(node, problems) {
-            Some(value) => Field::Given(Spanned {
-                value,
-                at: node.at.clone(),
-            }),
+            Some(value) => Field::Given(Spanned { value, at: node.at.clone() }),
             None => Field::Invalid,
         }
     }
 
     /// Like `optional`, but an absent key is a problem.
-    pub(super) fn required<T>(
-        &mut self,
-        key: &'static str,
-        problems: &mut Problems,
-        read: impl Read<T>,
-    ) -> Field<T> {
+    pub(super) fn required<T>(&mut self, key: &'static str, problems: &mut Problems, read: impl Read<T>) -> Field<T> {
         match self.optional(key, problems, read) {
             Field::Absent => {
-                let at = At {
-                    path: Some(path_key(self.at.path.as_ref(), key)),
-                    ..self.at.clone()
-                };
-                problems
-                    .error(&at, format!("the key `{key}` is missing"))
-                    .help(format!("add `{key}: ...` here"));
+                let at = At { path: Some(path_key(self.at.path.as_ref(), key)), ..self.at.clone() };
+                problems.error(&at, format!("the key `{key}` is missing")).help(format!("add `{key}: ...` here"));
                 Field::Invalid
             }
             found => found,
@@ -144,25 +110,16 @@ impl<'n> MapReader<'n> {
         for (key, _) in self.entries {
             if !self.known.contains(&key.name.as_str()) {
                 let help = help_for_unknown(&key.name, self.known.iter().copied(), "known here");
-                problems
-                    .error(&key.at, format!("unknown key {}", quoted(&key.name)))
-                    .help(help);
+                problems.error(&key.at, format!("unknown key {}", quoted(&key.name))).help(help);
             }
         }
     }
 }
 
 /// "did you mean", or the whole list.
-pub(super) fn help_for_unknown<'a>(
-    wrong: &str,
-    known: impl Iterator<Item = &'a str>,
-    list_title: &str,
-) -> String {
+pub(super) fn help_for_unknown<'a>(wrong: &str, known: impl Iterator<Item = &'a str>, list_title: &str) -> String {
     let known: Vec<&str> = known.collect();
-    let closest = known
-        .iter()
-        .map(|word| (strsim::osa_distance(wrong, word), word))
-        .min();
+    let closest = known.iter().map(|word| (strsim::osa_distance(wrong, word), word)).min();
     match closest {
         Some((distance, word)) if distance <= 1 + wrong.chars().count() / 4 => {
             format!("did you mean `{word}`?")
@@ -170,22 +127,14 @@ pub(super) fn help_for_unknown<'a>(
         Some(_) => {
             const LISTED: usize = 20;
             let more = if known.len() > LISTED { ", ..." } else { "" };
-            format!(
-                "{list_title}: {}{more}",
-                known[..known.len().min(LISTED)].join(", ")
-            )
+            format!("{list_title}: {}{more}", known[..known.len().min(LISTED)].join(", "))
         }
         None => format!("{list_title}: none"),
     }
 }
 
 /// A list, or a single value as a list of one. `None` when any item was invalid.
-pub(super) fn one_or_many<T>(
-    limit: usize,
-    node: &Node,
-    problems: &mut Problems,
-    read: impl Read<T>,
-) -> Option<Vec<Spanned<T>>> {
+pub(super) fn one_or_many<T>(limit: usize, node: &Node, problems: &mut Problems, read: impl Read<T>) -> Option<Vec<Spanned<T>>> {
     match &node.value {
         Value::Sequence(_) => many(limit, node, problems, read),
         Value::Mapping(_) | Value::Null => {
@@ -197,52 +146,25 @@ pub(super) fn one_or_many<T>(
 }
 
 /// A list of at least one; `None` when any item was invalid.
-pub(super) fn many<T>(
-    limit: usize,
-    node: &Node,
-    problems: &mut Problems,
-    mut read: impl Read<T>,
-) -> Option<Vec<Spanned<T>>> {
+pub(super) fn many<T>(limit: usize, node: &Node, problems: &mut Problems, mut read: impl Read<T>) -> Option<Vec<Spanned<T>>> {
     let nodes = sequence(limit, node, problems)?;
     if nodes.is_empty() {
-        problems
-            .error(&node.at, "the list is empty")
-            .help("name at least one, or leave the key out");
+        problems.error(&node.at, "the list is empty").help("name at least one, or leave the key out");
         return None;
     }
-    let items: Vec<_> = nodes
-        .iter()
-        .map(|item| read_item(item, problems, &mut read))
-        .collect();
+    let items: Vec<_> = nodes.iter().map(|item| read_item(item, problems, &mut read)).collect();
     items.into_iter().collect()
 }
 
 /// A list whose valid items are of use even when others are not; may be empty.
-pub(super) fn each<T>(
-    limit: usize,
-    node: &Node,
-    problems: &mut Problems,
-    mut read: impl Read<T>,
-) -> Option<Vec<Spanned<T>>> {
+pub(super) fn each<T>(limit: usize, node: &Node, problems: &mut Problems, mut read: impl Read<T>) -> Option<Vec<Spanned<T>>> {
     let nodes = sequence(limit, node, problems)?;
-    Some(
-        nodes
-            .iter()
-            .filter_map(|item| read_item(item, problems, &mut read))
-            .collect(),
-    )
+    Some(nodes.iter().filter_map(|item| read_item(item, problems, &mut read)).collect())
 }
 
-fn read_item<T>(
-    node: &Node,
-    problems: &mut Problems,
-    mut read: impl Read<T>,
-) -> Option<Spanned<T>> {
+fn read_item<T>(node: &Node, problems: &mut Problems, mut read: impl Read<T>) -> Option<Spanned<T>> {
     let value = read(node, problems)?;
-    Some(Spanned {
-        value,
-        at: node.at.clone(),
-    })
+    Some(Spanned { value, at: node.at.clone() })
 }
 
 fn sequence<'n>(limit: usize, node: &'n Node, problems: &mut Problems) -> Option<&'n [Node]> {
@@ -251,13 +173,7 @@ fn sequence<'n>(limit: usize, node: &'n Node, problems: &mut Problems) -> Option
         return None;
     };
     if nodes.len() > limit {
-        problems.error(
-            &node.at,
-            format!(
-                "the list has {} entries; at most {limit} are allowed",
-                nodes.len()
-            ),
-        );
+        problems.error(&node.at, format!("the list has {} entries; at most {limit} are allowed", nodes.len()));
         return None;
     }
     Some(nodes)

@@ -48,10 +48,7 @@ fn read_key_of(path: &Path, user: u32) -> Result<Zeroizing<[u8; 32]>, KeyFileErr
         return Err(KeyFileError::Mode(metadata.mode() & 0o7777));
     }
     if metadata.uid() != user {
-        return Err(KeyFileError::Owner {
-            found: metadata.uid(),
-            expected: user,
-        });
+        return Err(KeyFileError::Owner { found: metadata.uid(), expected: user });
     }
     decode(&read_bounded(file)?)
 }
@@ -60,15 +57,11 @@ fn read_key_of(path: &Path, user: u32) -> Result<Zeroizing<[u8; 32]>, KeyFileErr
 /// O_NONBLOCK keeps a FIFO from holding the program up.
 fn open(path: &Path) -> Result<File, KeyFileError> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOENT) => KeyFileError::Missing,
-            Some(libc::ELOOP | libc::ENXIO) => KeyFileError::NotAFile,
-            _ => KeyFileError::Io(error),
-        })
+    OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOENT) => KeyFileError::Missing,
+        Some(libc::ELOOP | libc::ENXIO) => KeyFileError::NotAFile,
+        _ => KeyFileError::Io(error),
+    })
 }
 
 /// One byte more than a key with its line end (CR LF at most), so that anything longer shows.
@@ -94,9 +87,7 @@ fn decode(content: &[u8]) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
         return Err(KeyFileError::Content);
     }
     let mut decoded = Zeroizing::new([0; 33]);
-    let length = STANDARD
-        .decode_slice(encoded, &mut *decoded)
-        .map_err(|_| KeyFileError::Content)?;
+    let length = STANDARD.decode_slice(encoded, &mut *decoded).map_err(|_| KeyFileError::Content)?;
     let mut key = Zeroizing::new([0; 32]);
     if length != key.len() {
         return Err(KeyFileError::Content);

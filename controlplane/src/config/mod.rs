@@ -88,17 +88,11 @@ pub fn load(path: &Path, purpose: Purpose) -> Loaded {
         }
         let relay = resolve::resolve(&files);
         if relay.is_none() {
-            problems.error(
-                &files.relay_at,
-                "is refused without a reason; this is a fault of chukei: please report it",
-            );
+            problems.error(&files.relay_at, "is refused without a reason; this is a fault of chukei: please report it");
         }
         relay
     });
-    Loaded {
-        relay,
-        problems: problems.into_sorted(),
-    }
+    Loaded { relay, problems: problems.into_sorted() }
 }
 
 fn read_files(path: &Path, problems: &mut Problems) -> Option<Files> {
@@ -107,13 +101,7 @@ fn read_files(path: &Path, problems: &mut Problems) -> Option<Files> {
     let root = tree::parse(&text, &name, problems)?;
     let relay = relay_file::read(&root, problems);
     let directory = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let mut files = Files {
-        relay_at: At::whole_file(&name),
-        directory,
-        relay,
-        tenants: Vec::new(),
-        some_unreadable: false,
-    };
+    let mut files = Files { relay_at: At::whole_file(&name), directory, relay, tenants: Vec::new(), some_unreadable: false };
     for path in tenant_paths(&files, problems) {
         match read_tenant(&path, problems) {
             Some(tenant) => files.tenants.push(tenant),
@@ -128,10 +116,7 @@ fn read_tenant(path: &Path, problems: &mut Problems) -> Option<TenantSource> {
     let text = source::read(path, &name, problems)?;
     let root = tree::parse(&text, &name, problems)?;
     let file = tenant_file::read(&root, problems);
-    Some(TenantSource {
-        at: At::whole_file(&name),
-        file,
-    })
+    Some(TenantSource { at: At::whole_file(&name), file })
 }
 
 /// Files that the glob `tenants` names, sorted.
@@ -140,16 +125,9 @@ fn tenant_paths(files: &Files, problems: &mut Problems) -> Vec<PathBuf> {
         return Vec::new();
     };
     let directory = glob::Pattern::escape(&files.directory.to_string_lossy());
-    let pattern = if directory.is_empty() {
-        glob.value.clone()
-    } else {
-        format!("{directory}/{}", glob.value)
-    };
+    let pattern = if directory.is_empty() { glob.value.clone() } else { format!("{directory}/{}", glob.value) };
     // Editors leave hidden copies and locks beside what they edit.
-    let options = glob::MatchOptions {
-        require_literal_leading_dot: true,
-        ..glob::MatchOptions::new()
-    };
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
     let Ok(found) = glob::glob_with(&pattern, options) else {
         return Vec::new();
     };
@@ -158,27 +136,15 @@ fn tenant_paths(files: &Files, problems: &mut Problems) -> Vec<PathBuf> {
         match entry {
             Ok(path) => paths.push(path),
             Err(error) => {
-                problems.error(
-                    &glob.at,
-                    format!(
-                        "{} cannot be read: {}",
-                        error.path().display(),
-                        error.error()
-                    ),
-                );
+                problems.error(&glob.at, format!("{} cannot be read: {}", error.path().display(), error.error()));
             }
         }
     }
     if paths.len() > MOST_TENANT_FILES {
-        problems.error(
-            &glob.at,
-            format!("names more than {MOST_TENANT_FILES} files"),
-        );
+        problems.error(&glob.at, format!("names more than {MOST_TENANT_FILES} files"));
         paths.clear();
     } else if paths.is_empty() {
-        problems
-            .warning(&glob.at, "names no file: the relay has no tenants")
-            .help("`chukei tenant new` writes a tenant file");
+        problems.warning(&glob.at, "names no file: the relay has no tenants").help("`chukei tenant new` writes a tenant file");
     }
     paths
 }

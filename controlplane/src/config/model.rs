@@ -160,10 +160,7 @@ impl Tenant {
 
     pub fn source(&self, class: Class, attachment: AttachmentIndex) -> Option<&SourceTranslation> {
         let found = |source: &&Source| source.class == class && source.attachment == attachment;
-        self.sources
-            .iter()
-            .find(found)
-            .map(|source| &source.translation)
+        self.sources.iter().find(found).map(|source| &source.translation)
     }
 }
 
@@ -377,13 +374,11 @@ impl Validity {
 
     /// First second at which the rule no longer holds, as Unix time.
     pub fn ends_at_unix(&self) -> Option<i64> {
-        self.until
-            .map(|date| midnight_in_japan(date) + SECONDS_PER_DAY)
+        self.until.map(|date| midnight_in_japan(date) + SECONDS_PER_DAY)
     }
 
     pub fn holds_at_unix(&self, now: i64) -> bool {
-        self.starts_at_unix().is_none_or(|start| start <= now)
-            && self.ends_at_unix().is_none_or(|end| now < end)
+        self.starts_at_unix().is_none_or(|start| start <= now) && self.ends_at_unix().is_none_or(|end| now < end)
     }
 
     /// Whether there is a day on which both hold.
@@ -412,9 +407,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            sessions: 20_000,
-            new_sessions_per_second: 500,
-        }
+        Limits { sessions: 20_000, new_sessions_per_second: 500 }
     }
 }

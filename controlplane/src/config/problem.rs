@@ -84,12 +84,7 @@ enum Step {
 
 impl At {
     pub(super) fn whole_file(file: &Rc<str>) -> At {
-        At {
-            file: Rc::clone(file),
-            line: 0,
-            column: 0,
-            path: None,
-        }
+        At { file: Rc::clone(file), line: 0, column: 0, path: None }
     }
 
     /// `file:line`, for a problem that concerns two places.
@@ -120,17 +115,11 @@ impl At {
 }
 
 pub(super) fn path_key(parent: Option<&Rc<PathLink>>, key: &str) -> Rc<PathLink> {
-    Rc::new(PathLink {
-        parent: parent.cloned(),
-        step: Step::Key(key.to_owned()),
-    })
+    Rc::new(PathLink { parent: parent.cloned(), step: Step::Key(key.to_owned()) })
 }
 
 pub(super) fn path_index(parent: Option<&Rc<PathLink>>, index: usize) -> Rc<PathLink> {
-    Rc::new(PathLink {
-        parent: parent.cloned(),
-        step: Step::Index(index),
-    })
+    Rc::new(PathLink { parent: parent.cloned(), step: Step::Index(index) })
 }
 
 /// Collects problems over all files.
@@ -160,9 +149,7 @@ impl Problems {
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.list
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
+        self.list.iter().any(|problem| problem.severity == Severity::Error)
     }
 
     fn add(&mut self, severity: Severity, at: &At, message: &str) -> &mut Problem {
@@ -180,8 +167,7 @@ impl Problems {
 
     /// Sorted by file and line; each file's list is cut at a length that people can read.
     pub(super) fn into_sorted(mut self) -> Vec<Problem> {
-        self.list
-            .sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        self.list.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
         let mut listed = Vec::new();
         for of_file in self.list.chunk_by(|a, b| a.file == b.file) {
             listed.extend_from_slice(&of_file[..of_file.len().min(LISTED_PER_FILE)]);
@@ -217,15 +203,7 @@ fn printable(text: &str) -> String {
     if !text.chars().any(is_deceptive) {
         return text.to_owned();
     }
-    text.chars()
-        .map(|c| {
-            if is_deceptive(c) {
-                c.escape_unicode().to_string()
-            } else {
-                c.to_string()
-            }
-        })
-        .collect()
+    text.chars().map(|c| if is_deceptive(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
 /// Control characters, line separators, and the invisible ones that reorder or hide text.

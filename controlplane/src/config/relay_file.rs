@@ -80,18 +80,12 @@ pub(super) struct ViewerEntry {
 /// Reads what can be read; the rest has its problems.
 pub(super) fn read(root: &Node, problems: &mut Problems) -> RelayFile {
     let Some(mut map) = MapReader::open("the relay file", root, problems) else {
-        return RelayFile {
-            tenants: Field::Invalid,
-            ..RelayFile::default()
-        };
+        return RelayFile { tenants: Field::Invalid, ..RelayFile::default() };
     };
     let name = map.required("relay", problems, identifier);
     let ports = map.required("ports", problems, ports);
-    let endpoints = map.required("endpoints", problems, |node, problems| {
-        each(MOST_ENDPOINTS, node, problems, endpoint)
-    });
-    let prefixes =
-        |node: &Node, problems: &mut Problems| one_or_many(MOST_PREFIXES, node, problems, prefix);
+    let endpoints = map.required("endpoints", problems, |node, problems| each(MOST_ENDPOINTS, node, problems, endpoint));
+    let prefixes = |node: &Node, problems: &mut Problems| one_or_many(MOST_PREFIXES, node, problems, prefix);
     let file = RelayFile {
         name,
         ports: taken(ports),
@@ -101,11 +95,7 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> RelayFile {
         metrics: map.optional("metrics", problems, metrics),
         api: map.optional("api", problems, api),
         state: map.optional("state", problems, scalars::path),
-        frames: map.optional(
-            "frames",
-            problems,
-            integer("the number of 2 KiB frames", FRAMES),
-        ),
+        frames: map.optional("frames", problems, integer("the number of 2 KiB frames", FRAMES)),
         tenants: map.required("tenants", problems, glob_pattern),
     };
     map.finish(problems);
@@ -130,10 +120,7 @@ pub(super) fn named<T>(
 ) -> Option<Vec<(Key, T)>> {
     let entries = entries(what, node, problems)?;
     if entries.is_empty() || entries.len() > limit {
-        problems.error(
-            &node.at,
-            format!("has {} entries; 1 to {limit} are allowed", entries.len()),
-        );
+        problems.error(&node.at, format!("has {} entries; 1 to {limit} are allowed", entries.len()));
         return None;
     }
     let mut found = Vec::new();
@@ -211,9 +198,7 @@ fn api(node: &Node, problems: &mut Problems) -> Option<ApiEntry> {
     let mut map = MapReader::open("`api`", node, problems)?;
     let entry = ApiEntry {
         socket: map.required("socket", problems, socket),
-        viewers: map.optional("viewers", problems, |node, problems| {
-            each(MOST_VIEWERS, node, problems, viewer)
-        }),
+        viewers: map.optional("viewers", problems, |node, problems| each(MOST_VIEWERS, node, problems, viewer)),
     };
     map.finish(problems);
     Some(entry)
@@ -224,10 +209,7 @@ fn socket(node: &Node, problems: &mut Problems) -> Option<PathBuf> {
     const LONGEST_BYTES: usize = 107;
     let path = scalars::path(node, problems)?;
     if path.as_os_str().len() > LONGEST_BYTES {
-        problems.error(
-            &node.at,
-            format!("the path of a socket has at most {LONGEST_BYTES} bytes"),
-        );
+        problems.error(&node.at, format!("the path of a socket has at most {LONGEST_BYTES} bytes"));
         return None;
     }
     Some(path)
@@ -237,23 +219,14 @@ fn viewer(node: &Node, problems: &mut Problems) -> Option<ViewerEntry> {
     let mut map = MapReader::open("a viewer", node, problems)?;
     if map.has("role") == map.has("tenants") {
         problems
-            .error(
-                &node.at,
-                "a viewer has either a `role` or a list of `tenants`",
-            )
+            .error(&node.at, "a viewer has either a `role` or a list of `tenants`")
             .help("write `tenants: [131016-chiyoda]`, `role: auditor` or `role: operator`");
     }
     let entry = ViewerEntry {
         name: map.required("name", problems, identifier),
-        uid: map.required(
-            "uid",
-            problems,
-            integer("the user id", 0..=i64::from(u32::MAX - 1)),
-        ),
+        uid: map.required("uid", problems, integer("the user id", 0..=i64::from(u32::MAX - 1))),
         role: map.optional("role", problems, role),
-        tenants: map.optional("tenants", problems, |node, problems| {
-            one_or_many(MOST_VIEWERS, node, problems, identifier)
-        }),
+        tenants: map.optional("tenants", problems, |node, problems| one_or_many(MOST_VIEWERS, node, problems, identifier)),
     };
     map.finish(problems);
     Some(entry)
@@ -274,9 +247,7 @@ fn glob_pattern(node: &Node, problems: &mut Problems) -> Option<String> {
     let path = scalars::path(node, problems)?;
     let text = path.to_str()?;
     if let Err(error) = glob::Pattern::new(text) {
-        problems
-            .error(&node.at, format!("is not a pattern: {}", error.msg))
-            .help("write something like tenants/*.yaml");
+        problems.error(&node.at, format!("is not a pattern: {}", error.msg)).help("write something like tenants/*.yaml");
         return None;
     }
     Some(text.to_owned())

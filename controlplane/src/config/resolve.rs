@@ -6,10 +6,7 @@ use std::num::NonZeroU16;
 use super::fields::{Field, Spanned};
 use super::model::*;
 use super::relay_file::{EndpointEntry, PortEntry, RelayFile};
-use super::tenant_file::{
-    CallbackEntry, CloudEntry, GovernanceEntry, ServiceEntry, SourceEntry, SourceKind, TenantFile,
-    TunnelEntry,
-};
+use super::tenant_file::{CallbackEntry, CloudEntry, GovernanceEntry, ServiceEntry, SourceEntry, SourceKind, TenantFile, TunnelEntry};
 use super::tree::Key;
 use super::{Files, validate};
 
@@ -18,42 +15,21 @@ const DEFAULT_STATE: &str = "/var/lib/chukei";
 
 pub(super) fn resolve(files: &Files) -> Option<RelayConfigModel> {
     let relay = &files.relay;
-    let ports: Vec<Port> = relay
-        .ports
-        .iter()
-        .map(|(key, entry)| port(key, entry))
-        .collect::<Option<_>>()?;
-    let endpoints: Vec<Endpoint> = relay
-        .endpoints
-        .iter()
-        .map(|entry| endpoint(files, &entry.value))
-        .collect::<Option<_>>()?;
+    let ports: Vec<Port> = relay.ports.iter().map(|(key, entry)| port(key, entry)).collect::<Option<_>>()?;
+    let endpoints: Vec<Endpoint> = relay.endpoints.iter().map(|entry| endpoint(files, &entry.value)).collect::<Option<_>>()?;
     let mut model = RelayConfigModel {
         name: relay.name.value()?.clone(),
         ports,
         endpoints,
         shared_addresses: values(relay.shared_addresses.value()),
         conventional_lgwan: values(relay.conventional_lgwan.value()),
-        metrics: relay.metrics.value().and_then(|entry| {
-            Some(Metrics {
-                listen: *entry.listen.value()?,
-            })
-        }),
+        metrics: relay.metrics.value().and_then(|entry| Some(Metrics { listen: *entry.listen.value()? })),
         api: api(relay),
-        state: files.resolve_path(
-            relay
-                .state
-                .value()
-                .map_or(DEFAULT_STATE.as_ref(), |path| path),
-        ),
+        state: files.resolve_path(relay.state.value().map_or(DEFAULT_STATE.as_ref(), |path| path)),
         frames: relay.frames.value().copied(),
         tenants: Vec::new(),
     };
-    let tenants = files
-        .tenants
-        .iter()
-        .map(|source| tenant(files, &model, &source.file))
-        .collect::<Option<_>>()?;
+    let tenants = files.tenants.iter().map(|source| tenant(files, &model, &source.file)).collect::<Option<_>>()?;
     model.tenants = tenants;
     Some(model)
 }
@@ -66,10 +42,7 @@ pub(super) fn port_mtu(entry: &PortEntry) -> Option<u16> {
 }
 
 fn values<T: Clone>(list: Option<&Vec<Spanned<T>>>) -> Vec<T> {
-    list.into_iter()
-        .flatten()
-        .map(|spanned| spanned.value.clone())
-        .collect()
+    list.into_iter().flatten().map(|spanned| spanned.value.clone()).collect()
 }
 
 fn port(key: &Key, entry: &PortEntry) -> Option<Port> {
@@ -96,12 +69,7 @@ fn endpoint(files: &Files, entry: &EndpointEntry) -> Option<Endpoint> {
 }
 
 fn port_index(files: &Files, name: &str) -> Option<PortIndex> {
-    files
-        .relay
-        .ports
-        .iter()
-        .position(|(key, _)| key.name == name)
-        .map(PortIndex)
+    files.relay.ports.iter().position(|(key, _)| key.name == name).map(PortIndex)
 }
 
 fn api(relay: &RelayFile) -> Option<Api> {
@@ -113,62 +81,28 @@ fn api(relay: &RelayFile) -> Option<Api> {
             Some(tenants) => Role::Tenants(values(Some(tenants))),
             None => viewer.role.value()?.clone(),
         };
-        Some(Viewer {
-            name: viewer.name.value()?.clone(),
-            uid: *viewer.uid.value()?,
-            role,
-        })
+        Some(Viewer { name: viewer.name.value()?.clone(), uid: *viewer.uid.value()?, role })
     });
-    Some(Api {
-        socket: entry.socket.value()?.clone(),
-        viewers: viewers.collect::<Option<_>>()?,
-    })
+    Some(Api { socket: entry.socket.value()?.clone(), viewers: viewers.collect::<Option<_>>()? })
 }
 
 fn tenant(files: &Files, relay: &RelayConfigModel, file: &TenantFile) -> Option<Tenant> {
     let clouds = file.clouds.value()?;
-    let classes = file.office.value()?.iter().map(|entry| {
-        Some(ClassPrefixes {
-            class: entry.class,
-            prefixes: values(entry.prefixes.as_ref()),
-        })
-    });
+    let classes =
+        file.office.value()?.iter().map(|entry| Some(ClassPrefixes { class: entry.class, prefixes: values(entry.prefixes.as_ref()) }));
     let limits = file.limits.value();
     let default = Limits::default();
     Some(Tenant {
         id: file.id.value()?.clone(),
         name: file.name.value()?.clone(),
-        tunnels: file
-            .tunnels
-            .iter()
-            .map(|(key, entry)| tunnel(files, relay, key, entry))
-            .collect::<Option<_>>()?,
+        tunnels: file.tunnels.iter().map(|(key, entry)| tunnel(files, relay, key, entry)).collect::<Option<_>>()?,
         classes: classes.collect::<Option<_>>()?,
-        attachments: clouds
-            .iter()
-            .map(|(key, entry)| attachment(files, key, entry))
-            .collect::<Option<_>>()?,
-        services: file
-            .services
-            .iter()
-            .map(|entry| service(clouds, &entry.value))
-            .collect::<Option<_>>()?,
-        sources: file
-            .source
-            .value()?
-            .iter()
-            .map(|entry| sources(clouds, entry))
-            .collect::<Option<Vec<_>>>()?
-            .concat(),
-        callbacks: file
-            .callbacks
-            .iter()
-            .map(|entry| callback(clouds, &entry.value))
-            .collect::<Option<_>>()?,
+        attachments: clouds.iter().map(|(key, entry)| attachment(files, key, entry)).collect::<Option<_>>()?,
+        services: file.services.iter().map(|entry| service(clouds, &entry.value)).collect::<Option<_>>()?,
+        sources: file.source.value()?.iter().map(|entry| sources(clouds, entry)).collect::<Option<Vec<_>>>()?.concat(),
+        callbacks: file.callbacks.iter().map(|entry| callback(clouds, &entry.value)).collect::<Option<_>>()?,
         limits: Limits {
-            sessions: limits
-                .and_then(|limits| limits.sessions.value().copied())
-                .unwrap_or(default.sessions),
+            sessions: limits.and_then(|limits| limits.sessions.value().copied()).unwrap_or(default.sessions),
             new_sessions_per_second: limits
                 .and_then(|limits| limits.new_sessions_per_second.value().copied())
                 .unwrap_or(default.new_sessions_per_second),
@@ -176,35 +110,19 @@ fn tenant(files: &Files, relay: &RelayConfigModel, file: &TenantFile) -> Option<
     })
 }
 
-fn tunnel(
-    files: &Files,
-    relay: &RelayConfigModel,
-    key: &Key,
-    entry: &TunnelEntry,
-) -> Option<Tunnel> {
+fn tunnel(files: &Files, relay: &RelayConfigModel, key: &Key, entry: &TunnelEntry) -> Option<Tunnel> {
     let name = entry.endpoint.value()?;
-    let endpoint = relay
-        .endpoints
-        .iter()
-        .position(|endpoint| endpoint.name == *name)
-        .map(EndpointIndex)?;
+    let endpoint = relay.endpoints.iter().position(|endpoint| endpoint.name == *name).map(EndpointIndex)?;
     let port = relay.port(relay.endpoint(endpoint).port);
     let wireguard = entry.wireguard.value()?;
     let keepalive: Option<NonZeroU16> = wireguard.persistent_keepalive.value().copied();
     Some(Tunnel {
         name: key.name.clone(),
         endpoint,
-        mtu: entry
-            .mtu
-            .value()
-            .copied()
-            .unwrap_or(port.mtu.checked_sub(validate::WIREGUARD_OVERHEAD_BYTES)?),
+        mtu: entry.mtu.value().copied().unwrap_or(port.mtu.checked_sub(validate::WIREGUARD_OVERHEAD_BYTES)?),
         kind: TunnelKind::WireGuard {
             public_key: *wireguard.public_key.value()?,
-            preshared_key_file: wireguard
-                .preshared_key_file
-                .value()
-                .map(|path| files.resolve_path(path)),
+            preshared_key_file: wireguard.preshared_key_file.value().map(|path| files.resolve_path(path)),
             endpoint_address: wireguard.endpoint_address.value().copied(),
             persistent_keepalive: keepalive,
         },
@@ -228,10 +146,7 @@ pub(super) fn attachment_index(clouds: &Clouds, cloud: &Field<String>) -> Option
     match cloud {
         Field::Absent => (clouds.len() == 1).then_some(AttachmentIndex(0)),
         Field::Invalid => None,
-        Field::Given(name) => clouds
-            .iter()
-            .position(|(key, _)| key.name == name.value)
-            .map(AttachmentIndex),
+        Field::Given(name) => clouds.iter().position(|(key, _)| key.name == name.value).map(AttachmentIndex),
     }
 }
 
@@ -241,14 +156,7 @@ fn service(clouds: &Clouds, entry: &ServiceEntry) -> Option<Service> {
         Field::Absent => ServiceDestinations::Kept(private),
         global => {
             let pairs = global.value()?.iter().zip(private);
-            ServiceDestinations::Translated(
-                pairs
-                    .map(|(global, private)| TranslatedPrefix {
-                        global: global.value,
-                        private,
-                    })
-                    .collect(),
-            )
+            ServiceDestinations::Translated(pairs.map(|(global, private)| TranslatedPrefix { global: global.value, private }).collect())
         }
     };
     Some(Service {
@@ -279,10 +187,7 @@ fn governance(entry: &GovernanceEntry) -> Governance {
     Governance {
         basis: entry.basis.value().cloned(),
         approved_by: entry.approved_by.value().cloned(),
-        validity: Validity {
-            from: entry.valid_from.value().copied(),
-            until: entry.valid_until.value().copied(),
-        },
+        validity: Validity { from: entry.valid_from.value().copied(), until: entry.valid_until.value().copied() },
     }
 }
 
@@ -291,34 +196,16 @@ fn sources(clouds: &Clouds, entry: &SourceEntry) -> Option<Vec<Source>> {
     let translation = match entry.kind.as_ref()? {
         SourceKind::Keep => SourceTranslation::Keep,
         SourceKind::Napt(pools) => SourceTranslation::Napt(values(Some(pools))),
-        SourceKind::Static(pairs) => SourceTranslation::Static(
-            pairs
-                .iter()
-                .map(|pair| StaticPair {
-                    office: pair.office,
-                    cloud: pair.cloud,
-                })
-                .collect(),
-        ),
+        SourceKind::Static(pairs) => {
+            SourceTranslation::Static(pairs.iter().map(|pair| StaticPair { office: pair.office, cloud: pair.cloud }).collect())
+        }
     };
     let attachments = source_attachments(clouds, entry)?;
-    Some(
-        attachments
-            .into_iter()
-            .map(|attachment| Source {
-                class: entry.class,
-                attachment,
-                translation: translation.clone(),
-            })
-            .collect(),
-    )
+    Some(attachments.into_iter().map(|attachment| Source { class: entry.class, attachment, translation: translation.clone() }).collect())
 }
 
 /// The bare word `keep` speaks of every cloud, a mapping of the one that it names.
-pub(super) fn source_attachments(
-    clouds: &Clouds,
-    entry: &SourceEntry,
-) -> Option<Vec<AttachmentIndex>> {
+pub(super) fn source_attachments(clouds: &Clouds, entry: &SourceEntry) -> Option<Vec<AttachmentIndex>> {
     if entry.every_cloud {
         return Some((0..clouds.len()).map(AttachmentIndex).collect());
     }

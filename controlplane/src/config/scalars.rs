@@ -22,10 +22,7 @@ fn text<'n>(what: &str, node: &'n Node, problems: &mut Problems) -> Option<&'n s
     match &node.value {
         Value::Text(text) => Some(text),
         _ => {
-            let number = matches!(
-                node.value,
-                Value::Integer(_) | Value::Float(_) | Value::Bool(_)
-            );
+            let number = matches!(node.value, Value::Integer(_) | Value::Float(_) | Value::Bool(_));
             let before = problems.count();
             expected(what, node, problems);
             if number && problems.count() > before {
@@ -45,10 +42,7 @@ pub(super) fn name(node: &Node, problems: &mut Problems) -> Option<String> {
     }
     let length = text.chars().count();
     if length > LONGEST_NAME_CHARS {
-        problems.error(
-            &node.at,
-            format!("has {length} characters; at most {LONGEST_NAME_CHARS} are allowed"),
-        );
+        problems.error(&node.at, format!("has {length} characters; at most {LONGEST_NAME_CHARS} are allowed"));
         return None;
     }
     Some(text.to_owned())
@@ -58,11 +52,7 @@ pub(super) fn name(node: &Node, problems: &mut Problems) -> Option<String> {
 pub fn is_identifier(name: &str) -> bool {
     let starts_well = name.starts_with(char::is_alphanumeric);
     let length = name.chars().count();
-    starts_well
-        && length <= LONGEST_IDENTIFIER_CHARS
-        && name
-            .chars()
-            .all(|c| c.is_alphanumeric() || "-_.".contains(c))
+    starts_well && length <= LONGEST_IDENTIFIER_CHARS && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
 }
 
 /// A name for programs.
@@ -87,32 +77,15 @@ pub(super) fn path(node: &Node, problems: &mut Problems) -> Option<PathBuf> {
 }
 
 /// An integer in a range; `what` names it with its unit.
-pub(super) fn integer<T: TryFrom<i64>>(
-    what: &'static str,
-    range: RangeInclusive<i64>,
-) -> impl FnMut(&Node, &mut Problems) -> Option<T> {
+pub(super) fn integer<T: TryFrom<i64>>(what: &'static str, range: RangeInclusive<i64>) -> impl FnMut(&Node, &mut Problems) -> Option<T> {
     move |node, problems| {
         let Value::Integer(number) = node.value else {
-            expected(
-                &format!("{what}, a number from {} to {}", range.start(), range.end()),
-                node,
-                problems,
-            );
+            expected(&format!("{what}, a number from {} to {}", range.start(), range.end()), node, problems);
             return None;
         };
-        let fits = range
-            .contains(&number)
-            .then(|| T::try_from(number).ok())
-            .flatten();
+        let fits = range.contains(&number).then(|| T::try_from(number).ok()).flatten();
         if fits.is_none() {
-            problems.error(
-                &node.at,
-                format!(
-                    "{number} is out of range: {what} is {} to {}",
-                    range.start(),
-                    range.end()
-                ),
-            );
+            problems.error(&node.at, format!("{number} is out of range: {what} is {} to {}", range.start(), range.end()));
         }
         fits
     }
@@ -127,14 +100,8 @@ pub(super) fn port_number(node: &Node, problems: &mut Problems) -> Option<NonZer
 pub(super) fn class(node: &Node, problems: &mut Problems) -> Option<Class> {
     let text = text("a class", node, problems)?;
     class_named(text).or_else(|| {
-        let help = help_for_unknown(
-            text,
-            Class::ALL.iter().map(|class| class.as_str()),
-            "classes",
-        );
-        problems
-            .error(&node.at, format!("unknown class {}", quoted(text)))
-            .help(help);
+        let help = help_for_unknown(text, Class::ALL.iter().map(|class| class.as_str()), "classes");
+        problems.error(&node.at, format!("unknown class {}", quoted(text))).help(help);
         None
     })
 }
@@ -149,14 +116,8 @@ pub(super) fn driver(node: &Node, problems: &mut Problems) -> Option<Driver> {
         "af_xdp" => Some(Driver::AfXdp),
         "af_packet" => Some(Driver::AfPacket),
         other => {
-            let help = help_for_unknown(
-                other,
-                ["auto", "af_xdp", "af_packet"].into_iter(),
-                "drivers",
-            );
-            problems
-                .error(&node.at, format!("unknown driver {}", quoted(other)))
-                .help(help);
+            let help = help_for_unknown(other, ["auto", "af_xdp", "af_packet"].into_iter(), "drivers");
+            problems.error(&node.at, format!("unknown driver {}", quoted(other))).help(help);
             None
         }
     }
@@ -167,9 +128,7 @@ pub(super) fn ipv4(node: &Node, problems: &mut Problems) -> Option<Ipv4Addr> {
     let text = text(WHAT, node, problems)?;
     let address: Option<Ipv4Addr> = text.parse().ok();
     match address {
-        Some(address) => {
-            routable(Ipv4Network::from(address), node, problems).map(|network| network.ip())
-        }
+        Some(address) => routable(Ipv4Network::from(address), node, problems).map(|network| network.ip()),
         None => {
             expected(WHAT, node, problems);
             None
@@ -186,17 +145,12 @@ pub(super) fn prefix(node: &Node, problems: &mut Problems) -> Option<Ipv4Network
         return None;
     };
     if network.ip() != network.network() {
-        problems
-            .error(
-                &node.at,
-                format!("{text} has bits set behind its prefix length"),
-            )
-            .help(format!(
-                "write {}/{} for the network or {}/32 for the address",
-                network.network(),
-                network.prefix(),
-                network.ip()
-            ));
+        problems.error(&node.at, format!("{text} has bits set behind its prefix length")).help(format!(
+            "write {}/{} for the network or {}/32 for the address",
+            network.network(),
+            network.prefix(),
+            network.ip()
+        ));
         return None;
     }
     routable(network, node, problems)
@@ -216,8 +170,7 @@ pub(super) fn interface_address(node: &Node, problems: &mut Problems) -> Option<
 
 pub(super) fn parse_network(text: &str) -> Option<Ipv4Network> {
     let (address, length) = text.split_once('/').unwrap_or((text, "32"));
-    let plain = length.bytes().all(|b| b.is_ascii_digit())
-        && (length.len() == 1 || !length.starts_with('0'));
+    let plain = length.bytes().all(|b| b.is_ascii_digit()) && (length.len() == 1 || !length.starts_with('0'));
     let length = length.parse().ok().filter(|_| plain)?;
     Ipv4Network::new(address.parse().ok()?, length).ok()
 }
@@ -231,21 +184,11 @@ const NEVER_ROUTED: [(Ipv4Addr, u8, &str); 5] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4, "reserved (RFC 1112)"),
 ];
 
-pub(super) fn routable(
-    network: Ipv4Network,
-    node: &Node,
-    problems: &mut Problems,
-) -> Option<Ipv4Network> {
+pub(super) fn routable(network: Ipv4Network, node: &Node, problems: &mut Problems) -> Option<Ipv4Network> {
     for (address, length, name) in NEVER_ROUTED {
         let martian = Ipv4Network::new(address, length).ok()?;
         if martian.overlaps(network) {
-            problems.error(
-                &node.at,
-                format!(
-                    "{} is or holds {name} addresses, which are never forwarded",
-                    short(network)
-                ),
-            );
+            problems.error(&node.at, format!("{} is or holds {name} addresses, which are never forwarded", short(network)));
             return None;
         }
     }
@@ -254,20 +197,13 @@ pub(super) fn routable(
 
 /// A network as people write it: `/32` left out.
 pub(super) fn short(network: Ipv4Network) -> String {
-    if network.prefix() == 32 {
-        network.ip().to_string()
-    } else {
-        network.to_string()
-    }
+    if network.prefix() == 32 { network.ip().to_string() } else { network.to_string() }
 }
 
 pub(super) fn socket_address(node: &Node, problems: &mut Problems) -> Option<SocketAddr> {
     const WHAT: &str = "an address with a port such as \"127.0.0.1:9273\"";
     let text = text(WHAT, node, problems)?;
-    let address = text
-        .parse()
-        .ok()
-        .filter(|address: &SocketAddr| address.port() != 0);
+    let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
     if address.is_none() {
         expected(WHAT, node, problems);
     }
@@ -277,11 +213,7 @@ pub(super) fn socket_address(node: &Node, problems: &mut Problems) -> Option<Soc
 pub(super) fn peer_address(node: &Node, problems: &mut Problems) -> Option<SocketAddrV4> {
     const WHAT: &str = "an IPv4 address with a port such as \"198.51.100.7:51820\"";
     let text = text(WHAT, node, problems)?;
-    let Some(address) = text
-        .parse()
-        .ok()
-        .filter(|address: &SocketAddrV4| address.port() != 0)
-    else {
+    let Some(address) = text.parse().ok().filter(|address: &SocketAddrV4| address.port() != 0) else {
         expected(WHAT, node, problems);
         return None;
     };
@@ -294,21 +226,18 @@ pub(super) fn public_key(node: &Node, problems: &mut Problems) -> Option<[u8; 32
     let text = text("a WireGuard public key", node, problems)?;
     let Some(mut key) = decode_key(text) else {
         problems
-            .error(&node.at, format!("is not a WireGuard public key: {} characters, expected 44 of base64 that end in `=`", text.chars().count()))
+            .error(
+                &node.at,
+                format!("is not a WireGuard public key: {} characters, expected 44 of base64 that end in `=`", text.chars().count()),
+            )
             .help("copy what `wg show INTERFACE public-key` prints on the municipality's router");
         return None;
     };
     key[31] &= 0x7f;
     let probe = x25519_dalek::StaticSecret::from([0x55; 32]);
-    if !probe
-        .diffie_hellman(&x25519_dalek::PublicKey::from(key))
-        .was_contributory()
-    {
+    if !probe.diffie_hellman(&x25519_dalek::PublicKey::from(key)).was_contributory() {
         problems
-            .error(
-                &node.at,
-                "is a point of low order: a tunnel with it would have no secret",
-            )
+            .error(&node.at, "is a point of low order: a tunnel with it would have no secret")
             .help("generate a new key pair on the municipality's router");
         return None;
     }
@@ -341,12 +270,7 @@ fn parse_date(text: &str) -> Option<Date> {
     let (year, rest) = text.split_once('-')?;
     let (month, day) = rest.split_once('-')?;
     let month = Month::try_from(u8::try_from(digits(month, 2)?).ok()?).ok()?;
-    Date::from_calendar_date(
-        i32::from(digits(year, 4)?),
-        month,
-        u8::try_from(digits(day, 2)?).ok()?,
-    )
-    .ok()
+    Date::from_calendar_date(i32::from(digits(year, 4)?), month, u8::try_from(digits(day, 2)?).ok()?).ok()
 }
 
 /// `tcp/443`, `udp/53`, `tcp/8000-8010`, `tcp/10443:443` or `icmp`.
@@ -369,17 +293,11 @@ fn parse_allow(text: &str) -> Option<Allow> {
     }
     let (protocol, ports) = text.split_once('/')?;
     let mapping = match ports.split_once(':') {
-        Some((outside, inside)) => PortMapping {
-            outside: single(outside)?,
-            inside: single(inside)?,
-        },
+        Some((outside, inside)) => PortMapping { outside: single(outside)?, inside: single(inside)? },
         None => {
             let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
             let range = parse_port(first)?..=parse_port(last)?;
-            (!range.is_empty()).then_some(PortMapping {
-                outside: range.clone(),
-                inside: range,
-            })?
+            (!range.is_empty()).then_some(PortMapping { outside: range.clone(), inside: range })?
         }
     };
     match protocol {

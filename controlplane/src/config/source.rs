@@ -20,9 +20,7 @@ pub(super) fn read(path: &Path, file: &Rc<str>, problems: &mut Problems) -> Opti
             return None;
         }
         Err(ReadError::NotAFile) => {
-            problems
-                .error(&whole, "is not a regular file")
-                .help("give a YAML file");
+            problems.error(&whole, "is not a regular file").help("give a YAML file");
             return None;
         }
         Err(ReadError::TooLarge) => {
@@ -48,9 +46,7 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, ReadError> {
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(ReadError::Io)?;
-    file.take(LARGEST_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(ReadError::Io)?;
+    file.take(LARGEST_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
     if bytes.len() as u64 > LARGEST_FILE_BYTES {
         return Err(ReadError::TooLarge);
     }
@@ -64,16 +60,12 @@ pub(super) fn decode(bytes: Vec<u8>, file: &Rc<str>, problems: &mut Problems) ->
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let head = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
-            problems
-                .error(&end_of(&head, file), "is not UTF-8")
-                .help("save the file as UTF-8 (it may be Shift_JIS or UTF-16)");
+            problems.error(&end_of(&head, file), "is not UTF-8").help("save the file as UTF-8 (it may be Shift_JIS or UTF-16)");
             return None;
         }
     };
     if text.starts_with('\u{feff}') {
-        problems
-            .error(&position(file, 1, 1), "starts with a byte order mark")
-            .help("save the file as UTF-8 without BOM");
+        problems.error(&position(file, 1, 1), "starts with a byte order mark").help("save the file as UTF-8 without BOM");
         return None;
     }
     let before = problems.count();
@@ -88,17 +80,12 @@ fn refuse_control_characters(text: &str, file: &Rc<str>, problems: &mut Problems
         for (column, c) in (1..).zip(content.chars()) {
             indentation &= c == ' ' || c == '\t';
             if c == '\t' && indentation {
-                problems
-                    .error(&position(file, line, column), "is indented with a tab")
-                    .help("indent with spaces");
+                problems.error(&position(file, line, column), "is indented with a tab").help("indent with spaces");
                 break;
             }
             if c.is_control() && c != '\t' {
                 problems
-                    .error(
-                        &position(file, line, column),
-                        format!("holds the control character U+{:04X}", u32::from(c)),
-                    )
+                    .error(&position(file, line, column), format!("holds the control character U+{:04X}", u32::from(c)))
                     .help("remove it");
             }
         }
@@ -106,20 +93,11 @@ fn refuse_control_characters(text: &str, file: &Rc<str>, problems: &mut Problems
 }
 
 fn position(file: &Rc<str>, line: u32, column: u32) -> At {
-    At {
-        file: Rc::clone(file),
-        line,
-        column,
-        path: None,
-    }
+    At { file: Rc::clone(file), line, column, path: None }
 }
 
 fn end_of(head: &str, file: &Rc<str>) -> At {
     let line = head.matches('\n').count() + 1;
     let column = head.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-    position(
-        file,
-        u32::try_from(line).unwrap_or(u32::MAX),
-        u32::try_from(column).unwrap_or(u32::MAX),
-    )
+    position(file, u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
 }

@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use ipnetwork::Ipv4Network;
 use time::Date;
 
-use super::fields::{
-    Field, MapReader, Spanned, each, entries, expected, help_for_unknown, many, one_or_many,
-};
+use super::fields::{Field, MapReader, Spanned, each, entries, expected, help_for_unknown, many, one_or_many};
 use super::model::{Allow, Class, Vlan};
 use super::problem::{At, Problems, quoted};
 use super::relay_file::{named, taken};
@@ -140,30 +138,17 @@ pub(super) struct LimitsEntry {
 /// Reads what can be read; the rest has its problems.
 pub(super) fn read(root: &Node, problems: &mut Problems) -> TenantFile {
     let Some(mut map) = MapReader::open("a tenant file", root, problems) else {
-        return TenantFile {
-            id: Field::Invalid,
-            office: Field::Invalid,
-            clouds: Field::Invalid,
-            ..TenantFile::default()
-        };
+        return TenantFile { id: Field::Invalid, office: Field::Invalid, clouds: Field::Invalid, ..TenantFile::default() };
     };
     let file = TenantFile {
         id: map.required("tenant", problems, identifier),
         name: map.required("name", problems, name),
-        tunnels: taken(map.required("tunnels", problems, |node, problems| {
-            named("tunnels", MOST_TUNNELS, node, problems, tunnel)
-        })),
+        tunnels: taken(map.required("tunnels", problems, |node, problems| named("tunnels", MOST_TUNNELS, node, problems, tunnel))),
         office: map.required("office", problems, office),
-        clouds: map.required("clouds", problems, |node, problems| {
-            named("clouds", MOST_CLOUDS, node, problems, cloud)
-        }),
-        services: taken(map.optional("services", problems, |node, problems| {
-            each(MOST_SERVICES, node, problems, service)
-        })),
+        clouds: map.required("clouds", problems, |node, problems| named("clouds", MOST_CLOUDS, node, problems, cloud)),
+        services: taken(map.optional("services", problems, |node, problems| each(MOST_SERVICES, node, problems, service))),
         source: map.required("source", problems, source),
-        callbacks: taken(map.optional("callbacks", problems, |node, problems| {
-            each(MOST_CALLBACKS, node, problems, callback)
-        })),
+        callbacks: taken(map.optional("callbacks", problems, |node, problems| each(MOST_CALLBACKS, node, problems, callback))),
         limits: map.optional("limits", problems, limits),
     };
     map.finish(problems);
@@ -174,11 +159,7 @@ fn tunnel(node: &Node, problems: &mut Problems) -> Option<TunnelEntry> {
     let mut map = MapReader::open("a tunnel", node, problems)?;
     let entry = TunnelEntry {
         endpoint: map.required("endpoint", problems, identifier),
-        mtu: map.optional(
-            "mtu",
-            problems,
-            integer("the tunnel's MTU in bytes", 576..=9_216),
-        ),
+        mtu: map.optional("mtu", problems, integer("the tunnel's MTU in bytes", 576..=9_216)),
         wireguard: map.required("wireguard", problems, wireguard),
     };
     map.finish(problems);
@@ -206,24 +187,13 @@ fn prefixes(node: &Node, problems: &mut Problems) -> Option<Vec<Spanned<Ipv4Netw
 }
 
 /// Calls `read` for each key that is a class; the others get their problem.
-fn per_class(
-    what: &str,
-    node: &Node,
-    problems: &mut Problems,
-    mut read: impl FnMut(Class, &Key, &Node, &mut Problems),
-) -> Option<()> {
+fn per_class(what: &str, node: &Node, problems: &mut Problems, mut read: impl FnMut(Class, &Key, &Node, &mut Problems)) -> Option<()> {
     for (key, node) in entries(what, node, problems)? {
         if let Some(class) = scalars::class_named(&key.name) {
             read(class, key, node, problems);
         } else {
-            let help = help_for_unknown(
-                &key.name,
-                Class::ALL.iter().map(|class| class.as_str()),
-                "classes",
-            );
-            problems
-                .error(&key.at, format!("unknown class {}", quoted(&key.name)))
-                .help(help);
+            let help = help_for_unknown(&key.name, Class::ALL.iter().map(|class| class.as_str()), "classes");
+            problems.error(&key.at, format!("unknown class {}", quoted(&key.name))).help(help);
         }
     }
     Some(())
@@ -232,16 +202,10 @@ fn per_class(
 fn office(node: &Node, problems: &mut Problems) -> Option<Vec<OfficeEntry>> {
     let mut found = Vec::new();
     per_class("`office`", node, problems, |class, key, node, problems| {
-        found.push(OfficeEntry {
-            class,
-            at: key.at.clone(),
-            prefixes: prefixes(node, problems),
-        });
+        found.push(OfficeEntry { class, at: key.at.clone(), prefixes: prefixes(node, problems) });
     })?;
     if matches!(&node.value, Value::Mapping(entries) if entries.is_empty()) {
-        problems
-            .error(&node.at, "names no class")
-            .help("add mynumber, lgwan-connected or both");
+        problems.error(&node.at, "names no class").help("add mynumber, lgwan-connected or both");
         return None;
     }
     Some(found)
@@ -267,10 +231,7 @@ fn vlan(node: &Node, problems: &mut Problems) -> Option<Vlan> {
     let outer = map.required("outer", problems, integer("the VLAN id", VLAN_IDS));
     let inner = map.required("inner", problems, integer("the VLAN id", VLAN_IDS));
     map.finish(problems);
-    Some(Vlan::QinQ {
-        outer: *outer.value()?,
-        inner: *inner.value()?,
-    })
+    Some(Vlan::QinQ { outer: *outer.value()?, inner: *inner.value()? })
 }
 
 fn service(node: &Node, problems: &mut Problems) -> Option<ServiceEntry> {
@@ -320,41 +281,23 @@ fn governance(map: &mut MapReader<'_>, problems: &mut Problems) -> GovernanceEnt
 
 fn source(node: &Node, problems: &mut Problems) -> Option<Vec<SourceEntry>> {
     let mut found = Vec::new();
-    per_class(
-        "`source`",
-        node,
-        problems,
-        |class, key, node, problems| match &node.value {
-            Value::Sequence(nodes) if nodes.len() <= MOST_CLOUDS => {
-                for node in nodes {
-                    found.push(source_entry(class, key, node, problems));
-                }
+    per_class("`source`", node, problems, |class, key, node, problems| match &node.value {
+        Value::Sequence(nodes) if nodes.len() <= MOST_CLOUDS => {
+            for node in nodes {
+                found.push(source_entry(class, key, node, problems));
             }
-            Value::Sequence(nodes) => {
-                problems.error(
-                    &node.at,
-                    format!(
-                        "the list has {} entries; at most {MOST_CLOUDS} are allowed",
-                        nodes.len()
-                    ),
-                );
-            }
-            _ => found.push(source_entry(class, key, node, problems)),
-        },
-    )?;
+        }
+        Value::Sequence(nodes) => {
+            problems.error(&node.at, format!("the list has {} entries; at most {MOST_CLOUDS} are allowed", nodes.len()));
+        }
+        _ => found.push(source_entry(class, key, node, problems)),
+    })?;
     Some(found)
 }
 
 fn source_entry(class: Class, key: &Key, node: &Node, problems: &mut Problems) -> SourceEntry {
     let (class_at, at) = (key.at.clone(), node.at.clone());
-    let mut entry = SourceEntry {
-        class,
-        class_at,
-        at,
-        cloud: Field::Absent,
-        every_cloud: false,
-        kind: None,
-    };
+    let mut entry = SourceEntry { class, class_at, at, cloud: Field::Absent, every_cloud: false, kind: None };
     if matches!(&node.value, Value::Text(word) if word == "keep") {
         entry.every_cloud = true;
         entry.kind = Some(SourceKind::Keep);
@@ -365,43 +308,25 @@ fn source_entry(class: Class, key: &Key, node: &Node, problems: &mut Problems) -
             map.finish(problems);
         }
     } else {
-        expected(
-            "{napt: [prefixes]}, {static: {office: cloud}} or the word keep",
-            node,
-            problems,
-        );
+        expected("{napt: [prefixes]}, {static: {office: cloud}} or the word keep", node, problems);
     }
     entry
 }
 
-fn source_kind(
-    map: &mut MapReader<'_>,
-    node: &Node,
-    problems: &mut Problems,
-) -> Option<SourceKind> {
+fn source_kind(map: &mut MapReader<'_>, node: &Node, problems: &mut Problems) -> Option<SourceKind> {
     let napt = map.optional("napt", problems, prefixes);
     let pairs = map.optional("static", problems, static_pairs);
-    let keep = map.optional(
-        "keep",
-        problems,
-        |node: &Node, problems: &mut Problems| match node.value {
-            Value::Bool(true) => Some(()),
-            _ => {
-                expected("`keep: true`", node, problems);
-                None
-            }
-        },
-    );
-    let given = [napt.is_absent(), pairs.is_absent(), keep.is_absent()]
-        .iter()
-        .filter(|absent| !**absent)
-        .count();
+    let keep = map.optional("keep", problems, |node: &Node, problems: &mut Problems| match node.value {
+        Value::Bool(true) => Some(()),
+        _ => {
+            expected("`keep: true`", node, problems);
+            None
+        }
+    });
+    let given = [napt.is_absent(), pairs.is_absent(), keep.is_absent()].iter().filter(|absent| !**absent).count();
     if given != 1 {
         problems
-            .error(
-                &node.at,
-                format!("names {given} kinds of translation; exactly one is needed"),
-            )
+            .error(&node.at, format!("names {given} kinds of translation; exactly one is needed"))
             .help("napt: [prefixes], static: {office: cloud}, or keep: true");
         return None;
     }
@@ -416,30 +341,16 @@ fn source_kind(
 fn static_pairs(node: &Node, problems: &mut Problems) -> Option<Vec<StaticEntry>> {
     let entries = entries("`static`", node, problems)?;
     if entries.is_empty() || entries.len() > MOST_STATIC {
-        problems.error(
-            &node.at,
-            format!(
-                "has {} entries; 1 to {MOST_STATIC} are allowed",
-                entries.len()
-            ),
-        );
+        problems.error(&node.at, format!("has {} entries; 1 to {MOST_STATIC} are allowed", entries.len()));
         return None;
     }
     let pairs: Vec<Option<StaticEntry>> = entries
         .iter()
         .map(|(key, node)| {
-            let office_node = Node {
-                at: key.at.clone(),
-                value: Value::Text(key.name.clone()),
-            };
+            let office_node = Node { at: key.at.clone(), value: Value::Text(key.name.clone()) };
             let office = prefix(&office_node, problems);
             let cloud = prefix(node, problems);
-            Some(StaticEntry {
-                office: office?,
-                office_at: key.at.clone(),
-                cloud: cloud?,
-                cloud_at: node.at.clone(),
-            })
+            Some(StaticEntry { office: office?, office_at: key.at.clone(), cloud: cloud?, cloud_at: node.at.clone() })
         })
         .collect();
     pairs.into_iter().collect()
@@ -448,11 +359,7 @@ fn static_pairs(node: &Node, problems: &mut Problems) -> Option<Vec<StaticEntry>
 fn limits(node: &Node, problems: &mut Problems) -> Option<LimitsEntry> {
     let mut map = MapReader::open("`limits`", node, problems)?;
     let entry = LimitsEntry {
-        sessions: map.optional(
-            "sessions",
-            problems,
-            integer("the number of sessions", 1..=1_000_000),
-        ),
+        sessions: map.optional("sessions", problems, integer("the number of sessions", 1..=1_000_000)),
         new_sessions_per_second: map.optional(
             "new_sessions_per_second",
             problems,

@@ -54,13 +54,7 @@ impl Value {
 /// Parses one document; `None` when a problem was added that leaves no tree to walk.
 pub(super) fn parse(text: &str, file: &Rc<str>, problems: &mut Problems) -> Option<Node> {
     let parser = Parser::new_from_str(text);
-    Builder {
-        parser,
-        file,
-        problems,
-    }
-    .document()
-    .ok()
+    Builder { parser, file, problems }.document().ok()
 }
 
 /// A problem was added after which the rest of the file cannot be read.
@@ -80,13 +74,7 @@ impl<'text> Builder<'text, '_> {
         loop {
             match self.next()? {
                 (Event::StreamEnd, _) => break,
-                (
-                    Event::StreamStart
-                    | Event::DocumentStart(_)
-                    | Event::DocumentEnd
-                    | Event::Nothing,
-                    _,
-                ) => {}
+                (Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing, _) => {}
                 (_, span) if root.is_some() => {
                     let at = self.at(&span.start, None);
                     self.problems
@@ -98,9 +86,7 @@ impl<'text> Builder<'text, '_> {
             }
         }
         root.ok_or_else(|| {
-            self.problems
-                .error(&At::whole_file(self.file), "is empty")
-                .help("see configs/README.md for what belongs in it");
+            self.problems.error(&At::whole_file(self.file), "is empty").help("see configs/README.md for what belongs in it");
             Unreadable
         })
     }
@@ -123,27 +109,13 @@ impl<'text> Builder<'text, '_> {
 
     fn at(&self, mark: &Marker, path: Parent<'_>) -> At {
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        At {
-            file: Rc::clone(self.file),
-            line: narrow(mark.line()),
-            column: narrow(mark.col() + 1),
-            path: path.cloned(),
-        }
+        At { file: Rc::clone(self.file), line: narrow(mark.line()), column: narrow(mark.col() + 1), path: path.cloned() }
     }
 
-    fn node(
-        &mut self,
-        event: Event<'text>,
-        span: &Span,
-        path: Parent<'_>,
-        depth: usize,
-    ) -> Result<Node, Unreadable> {
+    fn node(&mut self, event: Event<'text>, span: &Span, path: Parent<'_>, depth: usize) -> Result<Node, Unreadable> {
         let at = self.at(&span.start, path);
         if depth > DEEPEST_NESTING {
-            self.problems.error(
-                &at,
-                format!("is nested deeper than {DEEPEST_NESTING} levels"),
-            );
+            self.problems.error(&at, format!("is nested deeper than {DEEPEST_NESTING} levels"));
             return Err(Unreadable);
         }
         let value = match event {
@@ -178,9 +150,7 @@ impl<'text> Builder<'text, '_> {
     }
 
     fn refuse(&mut self, at: &At, what: &str) {
-        self.problems
-            .error(at, what)
-            .help("write the value out where it is needed");
+        self.problems.error(at, what).help("write the value out where it is needed");
     }
 
     fn scalar(&mut self, at: &At, text: &str, style: ScalarStyle) -> Value {
@@ -191,11 +161,7 @@ impl<'text> Builder<'text, '_> {
                 .help("write the value on one line, without control characters");
             return Value::Refused;
         }
-        if style == ScalarStyle::Plain {
-            plain_scalar(text)
-        } else {
-            Value::Text(text.to_owned())
-        }
+        if style == ScalarStyle::Plain { plain_scalar(text) } else { Value::Text(text.to_owned()) }
     }
 
     fn sequence(&mut self, path: Parent<'_>, depth: usize) -> Result<Value, Unreadable> {
@@ -226,35 +192,21 @@ impl<'text> Builder<'text, '_> {
             let Some(key) = key else { continue };
             if matches!(node.value, Value::Null) {
                 // An empty value has no place of its own.
-                node.at = At {
-                    path: node.at.path,
-                    ..key.at.clone()
-                };
+                node.at = At { path: node.at.path, ..key.at.clone() };
             }
             match lines.insert(key.name.clone(), key.at.line) {
                 None => entries.push((key, node)),
                 Some(first) => {
                     self.problems
-                        .error(
-                            &key.at,
-                            format!("the key {} stands here a second time", quoted(&key.name)),
-                        )
-                        .help(format!(
-                            "it stands on line {first} already: remove one of the two"
-                        ));
+                        .error(&key.at, format!("the key {} stands here a second time", quoted(&key.name)))
+                        .help(format!("it stands on line {first} already: remove one of the two"));
                 }
             }
         }
     }
 
     /// `None` when it is no key: a problem was added.
-    fn key(
-        &mut self,
-        event: Event<'text>,
-        span: &Span,
-        path: Parent<'_>,
-        depth: usize,
-    ) -> Result<Option<Key>, Unreadable> {
+    fn key(&mut self, event: Event<'text>, span: &Span, path: Parent<'_>, depth: usize) -> Result<Option<Key>, Unreadable> {
         let node = match event {
             Event::Scalar(ref text, ..) => {
                 let step = path_key(path, text);
@@ -267,12 +219,7 @@ impl<'text> Builder<'text, '_> {
             }
             event => self.node(event, span, path, depth + 1)?,
         };
-        self.problems
-            .error(
-                &node.at,
-                format!("expected a key, found {}", node.value.kind()),
-            )
-            .help("keys are plain words");
+        self.problems.error(&node.at, format!("expected a key, found {}", node.value.kind())).help("keys are plain words");
         Ok(None)
     }
 }
