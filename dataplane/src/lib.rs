@@ -9,6 +9,7 @@
 //! | [`time`] | instants since the start; no clock |
 //! | [`packet`] | frames of memory and the bytes in them |
 //! | [`router_config`] | the compiled configuration |
+//! | [`tunnel`] | WireGuard: datagrams to inner packets and back |
 //! | [`publish`] | a new configuration for running workers |
 //! | [`counters`] | single-writer numbers |
 //! | [`wire`] | bytes <-> headers, stateless |
@@ -25,6 +26,7 @@ pub mod packet;
 pub mod publish;
 pub mod router_config;
 pub mod time;
+pub mod tunnel;
 pub mod wire;
 pub mod worker;
 

@@ -1,0 +1,200 @@
+//! How many handshakes are worked on: a rate for each source, in a table that a flood of forged sources can neither grow nor slow
+//! down, and [`Rate`] for all sources together.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::time::{Duration, Instant};
+
+/// Handshakes a second from one source, as the Linux implementation has it.
+pub const PER_SOURCE_PER_SECOND: u32 = 20;
+/// Handshakes at once from one source, as the Linux implementation has it.
+pub const PER_SOURCE_BURST: u32 = 5;
+
+/// Our own bound: sets of [`WAYS`] sources each, 4,096 sources in all (about 100 kB).
+const SETS: usize = 512;
+const WAYS: usize = 8;
+
+/// A rate with a burst, kept as the one moment at which the bucket would be full again (GCRA).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    full_at: Instant,
+}
+
+impl Rate {
+    /// A full bucket.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { full_at: Instant::ZERO }
+    }
+
+    /// Take one of `per_second` (with at most `burst` at once), if there is one.
+    #[must_use]
+    pub fn take(&mut self, per_second: u32, burst: u32, now: Instant) -> bool {
+        let interval = Duration::from_secs(1) / per_second;
+        let full_at = self.full_at.max(now) + interval;
+        if full_at > now + interval * burst {
+            return false;
+        }
+        self.full_at = full_at;
+        true
+    }
+
+    /// True where forgetting this bucket changes nothing.
+    const fn is_full(self, now: Instant) -> bool {
+        self.full_at.as_nanos() <= now.as_nanos()
+    }
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether a source may have one more handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Verdict {
+    /// Yes.
+    Allowed,
+    /// No: this source had its share.
+    SourceLimited,
+    /// No: other sources use all the places where this one's share could be counted.
+    TableFull,
+}
+
+/// What counts as one source: an IPv4 address, or an IPv6 /64, which one site can choose addresses from as it likes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Source {
+    V4([u8; 4]),
+    V6([u8; 8]),
+}
+
+impl Source {
+    fn of(address: SocketAddr) -> Self {
+        match address.ip().to_canonical() {
+            IpAddr::V4(ip) => Self::V4(ip.octets()),
+            IpAddr::V6(ip) => {
+                let octets = ip.octets();
+                Self::V6([octets[0], octets[1], octets[2], octets[3], octets[4], octets[5], octets[6], octets[7]])
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    source: Source,
+    rate: Rate,
+}
+
+/// The sources seen lately. All its memory is taken at the start; a source whose bucket is full again makes room for another.
+#[derive(Debug)]
+pub struct SourceLimiter {
+    entries: Box<[[Entry; WAYS]]>,
+    /// Keyed at random, so that nobody can choose sources that meet in one set.
+    hash: RandomState,
+}
+
+impl Default for SourceLimiter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SourceLimiter {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        let unused = Entry { source: Source::V4([0; 4]), rate: Rate::new() };
+        Self { entries: vec![[unused; WAYS]; SETS].into_boxed_slice(), hash: RandomState::new() }
+    }
+
+    /// Take one handshake from the share of `source`.
+    pub fn take(&mut self, source: SocketAddr, now: Instant) -> Verdict {
+        let source = Source::of(source);
+        // The remainder is smaller than SETS.
+        #[allow(clippy::cast_possible_truncation)]
+        let set = &mut self.entries[(self.hash.hash_one(source) % SETS as u64) as usize];
+        let place = set.iter().position(|entry| entry.source == source).or_else(|| set.iter().position(|entry| entry.rate.is_full(now)));
+        let Some(place) = place else { return Verdict::TableFull };
+        let entry = &mut set[place];
+        if entry.source != source {
+            *entry = Entry { source, rate: Rate::new() };
+        }
+        if entry.rate.take(PER_SOURCE_PER_SECOND, PER_SOURCE_BURST, now) { Verdict::Allowed } else { Verdict::SourceLimited }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v4(number: u32) -> SocketAddr {
+        SocketAddr::from((number.to_be_bytes(), 51_820))
+    }
+
+    fn v6(high: u64, low: u64) -> SocketAddr {
+        SocketAddr::from(((u128::from(high) << 64 | u128::from(low)).to_be_bytes(), 51_820))
+    }
+
+    #[test]
+    fn a_source_gets_a_burst_of_five_and_then_twenty_a_second() {
+        let mut limiter = SourceLimiter::new();
+        let burst = (0..100).filter(|_| limiter.take(v4(1), Instant::from_secs(1)) == Verdict::Allowed).count();
+        assert_eq!(burst, 5);
+        assert_eq!(limiter.take(v4(1), Instant::from_millis(1_049)), Verdict::SourceLimited);
+        let later = (1..=10_000).filter(|ms| limiter.take(v4(1), Instant::from_millis(1_000 + ms)) == Verdict::Allowed).count();
+        assert_eq!(later, 200, "ten seconds at 20/s");
+    }
+
+    #[test]
+    fn one_sources_flood_leaves_the_share_of_another_alone() {
+        let mut limiter = SourceLimiter::new();
+        for _ in 0..1_000 {
+            let _ = limiter.take(v4(1), Instant::ZERO);
+        }
+        assert_eq!(limiter.take(v4(2), Instant::ZERO), Verdict::Allowed);
+    }
+
+    #[test]
+    fn an_ipv6_site_cannot_multiply_its_share_with_the_addresses_of_its_64() {
+        let mut limiter = SourceLimiter::new();
+        let allowed = (0..100).filter(|host| limiter.take(v6(7, *host), Instant::ZERO) == Verdict::Allowed).count();
+        assert_eq!(allowed, 5);
+        assert_eq!(limiter.take(v6(8, 0), Instant::ZERO), Verdict::Allowed);
+        // A mapped address is its IPv4 address, by whatever way it came.
+        let mapped = SocketAddr::from((std::net::Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped(), 1));
+        let plain = SocketAddr::from(([192, 0, 2, 1], 2));
+        let allowed = (0..10).filter(|_| limiter.take(mapped, Instant::ZERO) == Verdict::Allowed).count();
+        assert_eq!(allowed, 5);
+        assert_eq!(limiter.take(plain, Instant::ZERO), Verdict::SourceLimited);
+    }
+
+    #[test]
+    fn forged_sources_fill_the_table_but_never_grow_it_and_it_empties_by_itself() {
+        let mut limiter = SourceLimiter::new();
+        let memory = limiter.entries.as_ptr();
+        let mut full = 0;
+        for forged in 0..100_000 {
+            full += usize::from(limiter.take(v4(forged), Instant::ZERO) == Verdict::TableFull);
+        }
+        assert_eq!(100_000 - full, SETS * WAYS, "each place was given away once");
+        assert_eq!((limiter.entries.as_ptr(), limiter.entries.len()), (memory, SETS));
+        // 50 ms later each bucket is full again, and a newcomer finds room.
+        assert_eq!(limiter.take(v4(200_000), Instant::from_millis(50)), Verdict::Allowed);
+    }
+
+    #[test]
+    fn a_limited_source_is_not_forgotten_when_others_need_room() {
+        let mut limiter = SourceLimiter::new();
+        for _ in 0..5 {
+            assert_eq!(limiter.take(v4(9), Instant::ZERO), Verdict::Allowed);
+        }
+        for forged in 1_000..50_000 {
+            let _ = limiter.take(v4(forged), Instant::from_millis(49));
+        }
+        assert_eq!(limiter.take(v4(9), Instant::from_millis(49)), Verdict::SourceLimited);
+    }
+}

@@ -1,0 +1,104 @@
+//! The two MACs of a handshake message (whitepaper sections 5.4.4 and 5.4.7): the first proves that the sender knows whom it talks
+//! to, the second, asked for under load only, that it receives at the address it sends from.
+//!
+//! Our own, because the library's cookie leaves the port out and takes its time from a clock of its own.
+
+use std::net::{IpAddr, SocketAddr};
+
+use blake2::digest::consts::U16;
+use blake2::digest::{FixedOutput, Mac};
+use blake2::{Blake2s256, Blake2sMac, Digest};
+use chacha20poly1305::aead::AeadInPlace;
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::message::COOKIE_REPLY_LEN;
+use crate::time::{Duration, Instant};
+
+/// Whitepaper section 5.4.7: the secret changes every two minutes.
+const SECRET_LIFETIME: Duration = Duration::from_secs(120);
+
+/// Both MACs stand at the end of the message, 16 bytes each.
+const MAC_LEN: usize = 16;
+
+type Mac16 = Blake2sMac<U16>;
+
+/// What an endpoint needs to check both MACs and to hand out cookies.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(super) struct Cookies {
+    mac1_key: [u8; 32],
+    cookie_key: [u8; 32],
+    secret: [u8; 32],
+    #[zeroize(skip)]
+    secret_until: Instant,
+}
+
+impl Cookies {
+    pub(super) fn new(public_key: &[u8; 32]) -> Self {
+        Self {
+            mac1_key: Blake2s256::new().chain_update(b"mac1----").chain_update(public_key).finalize().into(),
+            cookie_key: Blake2s256::new().chain_update(b"cookie--").chain_update(public_key).finalize().into(),
+            secret: [0; 32],
+            secret_until: Instant::ZERO,
+        }
+    }
+
+    /// Whether the first MAC of a handshake message is right.
+    pub(super) fn mac1_is_valid(&self, message: &[u8]) -> bool {
+        let Some((covered, mac1, _)) = split(message) else { return false };
+        keyed(&self.mac1_key).chain_update(covered).verify_slice(mac1).is_ok()
+    }
+
+    /// Whether the second MAC shows the cookie that this source got less than two minutes ago.
+    pub(super) fn mac2_is_valid(&mut self, message: &[u8], source: SocketAddr, now: Instant) -> bool {
+        let Some((covered, mac1, mac2)) = split(message) else { return false };
+        if mac2 == [0; MAC_LEN] || now >= self.secret_until {
+            return false;
+        }
+        keyed(&self.cookie(source)).chain_update(covered).chain_update(mac1).verify_slice(mac2).is_ok()
+    }
+
+    /// Write the cookie reply to `message` into `reply`; `None` where there is no room or no randomness.
+    pub(super) fn reply(&mut self, message: &[u8], source: SocketAddr, reply: &mut [u8], now: Instant) -> Option<usize> {
+        let reply = reply.get_mut(..COOKIE_REPLY_LEN)?;
+        let (_, mac1, _) = split(message)?;
+        if now >= self.secret_until {
+            OsRng.try_fill_bytes(&mut self.secret).ok()?;
+            self.secret_until = now + SECRET_LIFETIME;
+        }
+        let (header, rest) = reply.split_at_mut(8);
+        let (nonce, sealed) = rest.split_at_mut(24);
+        header[..4].copy_from_slice(&[3, 0, 0, 0]);
+        header[4..].copy_from_slice(message.get(4..8)?);
+        OsRng.try_fill_bytes(nonce).ok()?;
+        let (cookie, tag) = sealed.split_at_mut(MAC_LEN);
+        cookie.copy_from_slice(&self.cookie(source));
+        let cipher = XChaCha20Poly1305::new(&self.cookie_key.into());
+        let sealed = cipher.encrypt_in_place_detached(XNonce::from_slice(nonce), mac1, cookie).ok()?;
+        tag.copy_from_slice(&sealed);
+        Some(COOKIE_REPLY_LEN)
+    }
+
+    /// MAC(secret, address || port).
+    fn cookie(&self, source: SocketAddr) -> [u8; MAC_LEN] {
+        let mac = keyed(&self.secret);
+        let mac = match source.ip() {
+            IpAddr::V4(ip) => mac.chain_update(ip.octets()),
+            IpAddr::V6(ip) => mac.chain_update(ip.octets()),
+        };
+        mac.chain_update(source.port().to_be_bytes()).finalize_fixed().into()
+    }
+}
+
+fn keyed(key: &[u8]) -> Mac16 {
+    <Mac16 as Mac>::new_from_slice(key).expect("BLAKE2s takes keys of up to 32 bytes; these have 16 or 32")
+}
+
+/// What the MACs cover, the first MAC, the second.
+fn split(message: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (rest, mac2) = message.split_at_checked(message.len().checked_sub(MAC_LEN)?)?;
+    let (covered, mac1) = rest.split_at_checked(rest.len().checked_sub(MAC_LEN)?)?;
+    Some((covered, mac1, mac2))
+}

@@ -1,0 +1,166 @@
+//! The front door of an endpoint: cheap checks first, so that the costly ones cannot be had for nothing.
+//!
+//! Order: shape, first MAC, proof of address where one is due, limits, and only then a Diffie-Hellman.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use boringtun::noise::handshake::parse_handshake_anon;
+use boringtun::noise::rate_limiter::RateLimiter;
+use boringtun::noise::{Packet, Tunn};
+use x25519_dalek::{PublicKey, StaticSecret};
+
+use super::cookie::Cookies;
+use super::keys::is_low_order;
+use super::message::Message;
+use crate::drop_reason::DropReason;
+use crate::router_config::SecretKey;
+use crate::time::Instant;
+use crate::tunnel::handshake_limit::{Rate, SourceLimiter, Verdict};
+
+/// Our own bound: handshakes a second from sources that have proved nothing; beyond it the endpoint is under load and asks for
+/// cookies. A handshake takes about 0.25 ms.
+const UNPROVED_PER_SECOND: u32 = 500;
+/// Our own bound: handshakes a second from all sources, a quarter of a core.
+const ALL_PER_SECOND: u32 = 1_000;
+/// Handshakes at once, for both: a cloud of routers that come back together.
+const BURST: u32 = 100;
+
+/// What a datagram is, as far as one can tell without its tunnel. Indices are the 24 bits of the
+/// [`TunnelTable`](crate::tunnel::TunnelTable).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Inspected {
+    /// A data message.
+    Data {
+        /// The tunnel.
+        index: u32,
+    },
+    /// The answer to a handshake that the relay started.
+    HandshakeResponse {
+        /// The tunnel.
+        index: u32,
+    },
+    /// A peer under load asks the relay to prove its address.
+    CookieReply {
+        /// The tunnel.
+        index: u32,
+    },
+    /// Somebody who names this public key starts a handshake.
+    Initiation {
+        /// The claimed public key; the tunnel finds out whether it is true.
+        peer: [u8; 32],
+    },
+    /// The source has to prove its address first: a cookie reply of this length was written, to be sent to the source.
+    Reply(usize),
+}
+
+/// One of the relay's ends of tunnels: a private key and what guards it.
+pub struct WireGuardListener {
+    private_key: StaticSecret,
+    public_key: PublicKey,
+    cookies: Cookies,
+    /// Sources without a cookie: forged ones may fill it, which costs the others one round trip.
+    unproved: SourceLimiter,
+    /// Sources with a cookie: nobody gets in here with another's address.
+    proved: SourceLimiter,
+    unproved_rate: Rate,
+    all_rate: Rate,
+    /// Never limits. The library checks the first MAC once more (0.3 us); its own limiter counts all sources as one, and a
+    /// tunnel's would let a stranger who knows two public keys shut the peer out.
+    unlimited: Arc<RateLimiter>,
+}
+
+impl std::fmt::Debug for WireGuardListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WireGuardListener").field("public_key", self.public_key.as_bytes()).finish_non_exhaustive()
+    }
+}
+
+impl WireGuardListener {
+    /// The end that this private key belongs to.
+    #[must_use]
+    pub fn new(private_key: &SecretKey) -> Self {
+        let private_key = StaticSecret::from(private_key.0);
+        let public_key = PublicKey::from(&private_key);
+        Self {
+            cookies: Cookies::new(public_key.as_bytes()),
+            unproved: SourceLimiter::new(),
+            proved: SourceLimiter::new(),
+            unproved_rate: Rate::new(),
+            all_rate: Rate::new(),
+            unlimited: Arc::new(RateLimiter::new(&public_key, u64::MAX)),
+            private_key,
+            public_key,
+        }
+    }
+
+    /// The relay's public key at this end.
+    #[must_use]
+    pub fn public_key(&self) -> [u8; 32] {
+        self.public_key.to_bytes()
+    }
+
+    /// What is this datagram, and may it cost anything? `reply` needs 64 bytes.
+    ///
+    /// # Errors
+    /// `TunnelMessageMalformed`, `TunnelHandshakeMacInvalid`, `TunnelHandshakeRejected` (its key is of low order, or its static key
+    /// does not decrypt), `TunnelHandshakeLimited`.
+    pub fn inspect(&mut self, datagram: &[u8], source: SocketAddr, reply: &mut [u8], now: Instant) -> Result<Inspected, DropReason> {
+        match Message::parse(datagram).ok_or(DropReason::TunnelMessageMalformed)? {
+            Message::Data { receiver, .. } => Ok(Inspected::Data { index: Message::tunnel_index(receiver) }),
+            Message::CookieReply { receiver } => Ok(Inspected::CookieReply { index: Message::tunnel_index(receiver) }),
+            Message::Response { receiver } => {
+                let challenged = self.guard(datagram, 12, source, reply, now)?;
+                Ok(challenged.map_or(Inspected::HandshakeResponse { index: Message::tunnel_index(receiver) }, Inspected::Reply))
+            }
+            Message::Initiation => match self.guard(datagram, 8, source, reply, now)? {
+                Some(len) => Ok(Inspected::Reply(len)),
+                None => self.initiator(datagram),
+            },
+        }
+    }
+
+    /// Everything that stands before a handshake message may cost a Diffie-Hellman. `Some` = a cookie reply was written instead.
+    fn guard(
+        &mut self,
+        message: &[u8],
+        key_at: usize,
+        source: SocketAddr,
+        reply: &mut [u8],
+        now: Instant,
+    ) -> Result<Option<usize>, DropReason> {
+        if !self.cookies.mac1_is_valid(message) {
+            return Err(DropReason::TunnelHandshakeMacInvalid);
+        }
+        let ephemeral: &[u8; 32] = message[key_at..].first_chunk().ok_or(DropReason::TunnelMessageMalformed)?;
+        if is_low_order(ephemeral) {
+            return Err(DropReason::TunnelHandshakeRejected);
+        }
+        let allowed = if self.cookies.mac2_is_valid(message, source, now) {
+            self.proved.take(source, now) == Verdict::Allowed
+        } else if self.unproved.take(source, now) == Verdict::Allowed && self.unproved_rate.take(UNPROVED_PER_SECOND, BURST, now) {
+            true
+        } else {
+            // Whoever owns the address answers with the cookie; whoever forged it never sees one. A reply is shorter than
+            // what it answers, so it amplifies nothing.
+            return self.cookies.reply(message, source, reply, now).map(Some).ok_or(DropReason::TunnelHandshakeLimited);
+        };
+        if allowed && self.all_rate.take(ALL_PER_SECOND, BURST, now) { Ok(None) } else { Err(DropReason::TunnelHandshakeLimited) }
+    }
+
+    fn initiator(&self, datagram: &[u8]) -> Result<Inspected, DropReason> {
+        let Ok(Packet::HandshakeInit(initiation)) = Tunn::parse_incoming_packet(datagram) else {
+            return Err(DropReason::TunnelMessageMalformed);
+        };
+        parse_handshake_anon(&self.private_key, &self.public_key, &initiation)
+            .map(|half| Inspected::Initiation { peer: half.peer_static_public })
+            .map_err(|_| DropReason::TunnelHandshakeRejected)
+    }
+
+    /// What the library needs for a tunnel that ends here.
+    pub(super) fn tunn(&self, peer: [u8; 32], preshared_key: Option<&SecretKey>, index: u32) -> Box<Tunn> {
+        let (private_key, limiter) = (self.private_key.clone(), Arc::clone(&self.unlimited));
+        Box::new(Tunn::new(private_key, PublicKey::from(peer), preshared_key.map(|key| key.0), None, index, Some(limiter)))
+    }
+}
