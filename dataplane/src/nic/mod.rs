@@ -1,4 +1,23 @@
 //! NIC drivers: frames in, frames out, nothing decided.
+//!
+//! [`open_ports`] takes interfaces over and starts the best driver each of them has; [`memory`] needs no interface at all.
+
+mod af_packet;
+mod error;
+mod ethtool;
+mod ingress_drop;
+mod interface;
+pub mod memory;
+mod netlink;
+mod open;
+mod port_state;
+mod repair;
+mod sys;
+mod takeover;
+
+pub use error::{MAX_MTU, NicError};
+pub use open::{Driver, OpenPort, PortSpec, open_ports};
+pub use takeover::Takeover;
 
 use std::os::fd::RawFd;
 
@@ -43,6 +62,11 @@ pub trait Nic: Send {
 
     /// Frames that kernel or NIC lost before the relay saw them, since the port was opened.
     fn receive_lost(&mut self) -> u64;
+
+    /// Frames that the driver took for transmission and the kernel does not send, since the port was opened.
+    fn transmit_lost(&mut self) -> u64 {
+        0
+    }
 
     /// What `show ports` says.
     fn description(&self) -> &NicDescription;

@@ -1,0 +1,274 @@
+//! Taking an interface from the kernel, and giving it back as it was.
+//!
+//! The relay answers ARP, ICMP and the rest on its ports itself, so the kernel has to be silent there: no IPv6, no ARP, and an
+//! ingress drop behind the relay's socket. Everything changed is written to a file first; a run that was killed is healed from it.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::error::{MAX_MTU, NicError};
+use super::ethtool::{Channels, OFFLOADS};
+use super::ingress_drop::IngressDrop;
+use super::interface::Interface;
+use super::netlink::Netlink;
+use super::port_state::{PortState, namespace};
+use super::sys;
+
+/// `IFF_UP` and `IFF_NOARP` as `SIOCGIFFLAGS` gives them.
+#[expect(clippy::cast_possible_truncation, reason = "both flags are in the lower 16 bits")]
+const IFF_UP: i16 = libc::IFF_UP as i16;
+#[expect(clippy::cast_possible_truncation, reason = "as above")]
+const IFF_NOARP: i16 = libc::IFF_NOARP as i16;
+
+/// An interface in the relay's hands. Dropping it restores what was changed; [`Takeover::restore`] also says what went wrong.
+#[derive(Debug)]
+pub struct Takeover {
+    interface: Interface,
+    settings: Settings,
+    before: PortState,
+    state_file: PathBuf,
+    /// Held, not read: the kernel lets go of the lock, of promiscuous mode and of the drop when the process ends.
+    _lock: File,
+    _promiscuous: OwnedFd,
+    ingress_drop: Option<IngressDrop>,
+    restored: bool,
+}
+
+/// The ways to an interface's settings. They keep the network namespace in which they were opened.
+#[derive(Debug)]
+struct Settings {
+    name: String,
+    control: OwnedFd,
+    /// `/proc/sys/net/ipv6/conf/IF/disable_ipv6`; `None` on a kernel without IPv6.
+    ipv6: Option<File>,
+}
+
+impl Takeover {
+    /// Take `name` over, after healing what a killed run left. `state_directory` must outlive the process (`/run/chukei/ports`).
+    pub(super) fn begin(name: &str, mtu: u16, state_directory: &Path) -> Result<Self, NicError> {
+        // The name becomes part of paths.
+        if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." {
+            return Err(NicError::Missing { interface: name.into() });
+        }
+        let state_file = state_directory.join(name);
+        let lock = lock(name, state_directory)?;
+        let mut netlink = Netlink::open(libc::NETLINK_ROUTE).map_err(|source| NicError::io("open netlink", name, source))?;
+        let interface = Interface::find(&mut netlink, name)?;
+        let mut settings = Settings::open(name)?;
+        heal(&interface, &mut settings, &state_file)?;
+        check_is_free(&interface, &mut netlink, mtu)?;
+        let before = settings.read(interface.index)?;
+        before.save(&state_file).map_err(|source| NicError::State { path: state_file.clone(), source })?;
+        let promiscuous = promiscuous(&interface).map_err(|source| NicError::io("receive all VLANs", name, source))?;
+        let mut takeover =
+            Self { interface, settings, before, state_file, _lock: lock, _promiscuous: promiscuous, ingress_drop: None, restored: false };
+        takeover.settings.silence(&takeover.before)?;
+        Ok(takeover)
+    }
+
+    /// The interface taken.
+    pub(super) fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// Let nothing that arrives reach the kernel's own protocols.
+    pub(super) fn drop_ingress(&mut self) -> io::Result<()> {
+        if self.ingress_drop.is_none() {
+            self.ingress_drop = Some(IngressDrop::install(&self.interface.name)?);
+        }
+        Ok(())
+    }
+
+    /// Bring the interface up, when nothing is left that the kernel could answer.
+    pub(super) fn bring_up(&mut self) -> Result<(), NicError> {
+        self.settings.set_flags(IFF_UP, IFF_UP).map_err(|source| NicError::io("bring the interface up", &self.interface.name, source))
+    }
+
+    /// Let the NIC use a single receive queue, for a driver that reads one.
+    #[expect(dead_code, reason = "AF_XDP, the next driver, needs it")]
+    pub(super) fn use_one_queue(&mut self) -> Result<(), NicError> {
+        let (control, name) = (&self.settings.control, self.interface.name.as_str());
+        let channels = Channels::of(control, name).map_err(|source| NicError::io("count the queues", name, source))?;
+        let Some(channels) = channels.filter(|channels| channels.receiving() > 1) else { return Ok(()) };
+        self.before.channels = Some(channels);
+        self.before.save(&self.state_file).map_err(|source| NicError::State { path: self.state_file.clone(), source })?;
+        let parameter = if channels.combined > 0 { "combined" } else { "rx" };
+        let refused = |_| NicError::Queues { interface: name.into(), queues: channels.receiving(), parameter };
+        channels.single().set(control, name).map_err(refused)
+    }
+
+    /// The first offload of these that is still on.
+    #[expect(dead_code, reason = "AF_XDP, the next driver, needs it")]
+    pub(super) fn offload_left(&self, names: &[&'static str]) -> Option<&'static str> {
+        let is_left = |offload: &&super::ethtool::Offload| {
+            names.contains(&offload.name) && offload.is_on(&self.settings.control, &self.interface.name)
+        };
+        OFFLOADS.iter().find(is_left).map(|offload| offload.name)
+    }
+
+    /// Give the interface back as it was. Drop the port's [`Nic`](super::Nic) first.
+    ///
+    /// # Errors
+    /// The first setting that could not be restored; the others are. The file stays then, for the next start to try again.
+    pub fn restore(mut self) -> Result<(), NicError> {
+        self.put_back()
+    }
+
+    fn put_back(&mut self) -> Result<(), NicError> {
+        if std::mem::replace(&mut self.restored, true) {
+            return Ok(());
+        }
+        self.settings.put_back(&self.before).map_err(|source| NicError::io("restore the settings", &self.interface.name, source))?;
+        self.ingress_drop = None;
+        remove(&self.state_file)
+    }
+}
+
+impl Drop for Takeover {
+    fn drop(&mut self) {
+        // Nobody is left to tell; the state file stays where something failed, and the next start heals.
+        let _ = self.put_back();
+    }
+}
+
+impl Settings {
+    fn open(name: &str) -> Result<Self, NicError> {
+        let control = sys::socket(libc::AF_INET, libc::SOCK_DGRAM, 0).map_err(|source| NicError::io("open a socket", name, source))?;
+        // Opened once: /proc/sys/net shows the namespace of the thread that opens, and the restoring thread may be in another.
+        let ipv6 = match File::options().read(true).write(true).open(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other.map_err(|source| NicError::io("open /proc/sys/net/ipv6", name, source))?),
+        };
+        Ok(Self { name: name.into(), control, ipv6 })
+    }
+
+    fn read(&mut self, index: u32) -> Result<PortState, NicError> {
+        let failed = |source| NicError::io("read the settings", &self.name, source);
+        let flags = sys::interface_flags(&self.control, &self.name).map_err(failed)?;
+        let ipv6_disabled = match &mut self.ipv6 {
+            Some(file) => Some(read_switch(file).map_err(failed)?),
+            None => None,
+        };
+        Ok(PortState {
+            index,
+            namespace: namespace().map_err(failed)?,
+            up: flags & IFF_UP != 0,
+            arp: flags & IFF_NOARP == 0,
+            ipv6_disabled,
+            offloads: OFFLOADS.into_iter().filter(|offload| offload.is_on(&self.control, &self.name)).collect(),
+            channels: None,
+        })
+    }
+
+    /// No IPv6, no ARP, and no offload that changes frames. One that is fixed stays: the driver decides whether it can live with it.
+    fn silence(&mut self, before: &PortState) -> Result<(), NicError> {
+        for offload in before.offloads.iter().rev() {
+            let _ = offload.set(&self.control, &self.name, false);
+        }
+        if let Some(file) = &mut self.ipv6 {
+            write_switch(file, true).map_err(|source| NicError::io("switch IPv6 off", &self.name, source))?;
+        }
+        self.set_flags(IFF_NOARP, IFF_NOARP).map_err(|source| NicError::io("switch ARP off", &self.name, source))
+    }
+
+    /// Restore everything that can be; the first error, if any.
+    fn put_back(&mut self, before: &PortState) -> io::Result<()> {
+        let up = if before.up { IFF_UP } else { 0 };
+        let noarp = if before.arp { 0 } else { IFF_NOARP };
+        let mut results = vec![self.set_flags(IFF_UP | IFF_NOARP, up | noarp)];
+        if let (Some(file), Some(disabled)) = (&mut self.ipv6, before.ipv6_disabled) {
+            results.push(write_switch(file, disabled));
+        }
+        if let Some(channels) = before.channels {
+            results.push(channels.set(&self.control, &self.name));
+        }
+        for offload in &before.offloads {
+            if !offload.is_on(&self.control, &self.name) {
+                results.push(offload.set(&self.control, &self.name, true));
+            }
+        }
+        results.into_iter().collect()
+    }
+
+    /// Change the interface flags in `mask` to those in `value`.
+    fn set_flags(&self, mask: i16, value: i16) -> io::Result<()> {
+        let flags = sys::interface_flags(&self.control, &self.name)?;
+        sys::set_interface_flags(&self.control, &self.name, flags & !mask | value)
+    }
+}
+
+fn read_switch(file: &mut File) -> io::Result<bool> {
+    file.rewind()?;
+    Ok(io::read_to_string(file)?.trim() != "0")
+}
+
+fn write_switch(file: &mut File, on: bool) -> io::Result<()> {
+    file.rewind()?;
+    file.write_all(if on { b"1" } else { b"0" })
+}
+
+/// One relay a port: the lock ends with the process.
+fn lock(name: &str, state_directory: &Path) -> Result<File, NicError> {
+    let path = state_directory.join(format!("{name}.lock"));
+    let failed = |source| NicError::State { path: path.clone(), source };
+    fs::create_dir_all(state_directory).map_err(failed)?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match sys::lock_exclusive(&file) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(NicError::Taken { interface: name.into(), lock: path }),
+        other => other.map_err(failed).map(|()| file),
+    }
+}
+
+/// Undo what a killed run left. An interface made anew since then has nothing to undo.
+fn heal(interface: &Interface, settings: &mut Settings, state_file: &Path) -> Result<(), NicError> {
+    let failed = |source| NicError::State { path: state_file.into(), source };
+    let Some(left) = PortState::load(state_file).map_err(failed)? else { return remove(state_file) };
+    if left.index == interface.index && left.namespace == namespace().map_err(failed)? {
+        settings.put_back(&left).map_err(|source| NicError::io("heal what a killed run left", &interface.name, source))?;
+    }
+    remove(state_file)
+}
+
+fn remove(state_file: &Path) -> Result<(), NicError> {
+    match fs::remove_file(state_file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(NicError::State { path: state_file.into(), source: error }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuse an interface that the kernel uses, and one that cannot carry the configured MTU.
+fn check_is_free(interface: &Interface, netlink: &mut Netlink, mtu: u16) -> Result<(), NicError> {
+    let name = || interface.name.clone();
+    let failed = |source| NicError::io("list addresses and routes", &interface.name, source);
+    if let Some(master) = interface.master {
+        return Err(NicError::Slave { interface: name(), master: Interface::name_of(netlink, master) });
+    }
+    if let Some(address) = interface.address(netlink).map_err(failed)? {
+        return Err(NicError::HasAddress { interface: name(), address });
+    }
+    if let Some(route) = interface.route(netlink).map_err(failed)? {
+        return Err(NicError::HasRoute { interface: name(), route });
+    }
+    if mtu > MAX_MTU {
+        return Err(NicError::MtuTooLarge { interface: name(), mtu: mtu.into() });
+    }
+    if interface.mtu < u32::from(mtu) {
+        return Err(NicError::MtuTooSmall { interface: name(), present: interface.mtu, mtu });
+    }
+    Ok(())
+}
+
+/// Switch off the filters of the NIC, most of all that for VLANs nobody registered, for as long as the descriptor is open.
+fn promiscuous(interface: &Interface) -> io::Result<OwnedFd> {
+    let fd = sys::socket(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
+    let membership = libc::packet_mreq {
+        mr_ifindex: libc::c_int::try_from(interface.index).map_err(io::Error::other)?,
+        mr_type: u16::try_from(libc::PACKET_MR_PROMISC).expect("a small constant"),
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    sys::set_option(&fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)?;
+    Ok(fd)
+}

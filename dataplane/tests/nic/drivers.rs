@@ -1,0 +1,168 @@
+//! Frames in, frames out, with each driver.
+
+use std::net::UdpSocket;
+
+use dataplane::nic::{BATCH, Driver, open_ports};
+use dataplane::packet::{FramePool, Packet};
+use etherparse::{SlicedPacket, TransportSlice};
+
+use crate::support::{Station, in_own_network, plain_frame, sh, state_directory, tagged, veth};
+
+/// Frames of all lengths, with no, one and two tags, cross two ports of one worker in order and unchanged.
+fn forwards_everything(driver: Driver) {
+    veth("left", "left-far");
+    veth("right", "right-far");
+    // A kernel grants one 802.1Q tag on top of the MTU, and no second.
+    sh("for end in left left-far right right-far; do ip link set $end mtu 1508; done");
+    let mut pool = FramePool::new(8192).expect("frames");
+    let spec = |interface: &str| dataplane::nic::PortSpec { name: interface.into(), interface: interface.into(), mtu: 1500, driver };
+    let mut ports = open_ports(&[spec("left"), spec("right")], &state_directory(), &mut pool).expect("both open");
+    let mut sender = Station::new("left-far", Driver::AfPacket);
+    let mut receiver = Station::new("right-far", Driver::AfPacket);
+
+    let mut frames: Vec<Vec<u8>> = (0..200).map(|number| plain_frame(number, 60 + number as usize * 7)).collect();
+    frames.extend((0..50).map(|number| tagged(&plain_frame(number, 1514), &[(0x8100, 0x6000 | 2101)])));
+    frames.extend((0..50).map(|number| tagged(&plain_frame(number, 1514), &[(0x88a8, 100), (0x8100, 2101)])));
+    sender.send(&frames);
+
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut arrived = Vec::new();
+    for _ in 0..2000 {
+        ports[0].nic.receive(&mut pool, &mut batch);
+        ports[1].nic.transmit(&mut pool, &mut batch);
+        arrived.extend(receiver.receive());
+        if arrived.len() == frames.len() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert_eq!(arrived.len(), frames.len());
+    assert!(arrived == frames, "every frame arrives as it was sent, in order");
+    assert_eq!((ports[0].nic.receive_lost(), ports[1].nic.transmit_lost()), (0, 0));
+    ports[1].nic.receive(&mut pool, &mut batch);
+    ports[1].nic.transmit(&mut pool, &mut batch);
+    let held: usize = ports.iter().map(|port| port.nic.held()).sum();
+    assert_eq!(pool.free() + held + batch.len(), pool.total());
+}
+
+/// A hundred thousand frames are echoed, and every frame of memory is accounted for at every step.
+fn echoes_many_without_losing_a_frame(driver: Driver) {
+    const FRAMES: u32 = 100_000;
+    veth("port", "far");
+    let mut relay = Station::new("port", driver);
+    let mut far = Station::new("far", Driver::AfPacket);
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut returned = 0;
+    for first in (0..FRAMES).step_by(BATCH) {
+        let frames: Vec<Vec<u8>> = (first..FRAMES.min(first + 64)).map(|number| plain_frame(number, 100)).collect();
+        far.send(&frames);
+        for _ in 0..1000 {
+            relay.port.nic.receive(&mut relay.pool, &mut batch);
+            relay.port.nic.transmit(&mut relay.pool, &mut batch);
+            assert_eq!(relay.pool.free() + relay.port.nic.held() + batch.len(), relay.pool.total());
+            returned += far.receive().len();
+            if returned == first as usize + frames.len() {
+                break;
+            }
+        }
+    }
+    assert_eq!(returned, FRAMES as usize);
+    assert_eq!((relay.port.nic.receive_lost(), relay.lost.too_big, relay.lost.no_frame), (0, 0, 0));
+    far.assert_no_frame_lost();
+}
+
+/// A kernel that leaves checksums to the NIC gets them finished, also when it sends to a port of this machine.
+fn finishes_checksums(driver: Driver) {
+    veth("port", "host");
+    let mut relay = Station::new("port", driver);
+    sh("ip link set host arp on; ip address add 192.0.2.1/24 dev host; ip neighbour add 192.0.2.2 lladdr 02:00:00:00:00:02 dev host");
+    let socket = UdpSocket::bind("192.0.2.1:0").expect("a socket");
+    for payload in [&b"even"[..], b"odd"] {
+        socket.send_to(payload, "192.0.2.2:53").expect("sent");
+        let frames = relay.receive_until(1);
+        let sliced = SlicedPacket::from_ethernet(&frames[0]).expect("an IPv4 packet");
+        let (Some(TransportSlice::Udp(udp)), Some(etherparse::NetSlice::Ipv4(ip))) = (&sliced.transport, &sliced.net) else {
+            panic!("UDP over IPv4, got {sliced:?}");
+        };
+        assert_eq!(udp.payload(), payload);
+        let right = udp.to_header().calc_checksum_ipv4(&ip.header().to_header(), payload).expect("short");
+        assert_eq!(udp.checksum(), right);
+    }
+}
+
+/// A frame longer than a frame of memory is counted, not truncated and not handed on.
+#[test]
+fn af_packet_counts_frames_that_are_too_big() {
+    in_own_network("drivers::af_packet_counts_frames_that_are_too_big", false, || {
+        veth("port", "host");
+        sh("ip link set port mtu 9000; ip link set host mtu 9000 arp on");
+        let mut relay = Station::new("port", Driver::AfPacket);
+        sh("ip address add 192.0.2.1/24 dev host; ip neighbour add 192.0.2.2 lladdr 02:00:00:00:00:02 dev host");
+        let socket = UdpSocket::bind("192.0.2.1:0").expect("a socket");
+        for length in [1000, 1900, 4000, 8000, 1001] {
+            socket.send_to(&vec![7; length], "192.0.2.2:53").expect("sent");
+        }
+        let lengths: Vec<usize> = relay.receive_until(2).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [1000 + 42, 1001 + 42]);
+        assert_eq!((relay.lost.too_big, relay.lost.no_frame), (3, 0));
+        relay.assert_no_frame_lost();
+    });
+}
+
+/// A pool without frames loses by name; a frame longer than the interface sends is counted and blocks nobody.
+#[test]
+fn af_packet_names_what_it_loses() {
+    in_own_network("drivers::af_packet_names_what_it_loses", false, || {
+        veth("port", "far");
+        let mut relay = Station::new("port", Driver::AfPacket);
+        let mut far = Station::new("far", Driver::AfPacket);
+        let taken: Vec<_> = std::iter::from_fn(|| relay.pool.take()).collect();
+        far.send(&[plain_frame(1, 60), plain_frame(2, 60)]);
+        assert!(relay.receive_until(1).is_empty());
+        assert_eq!(relay.lost.no_frame, 2);
+        taken.into_iter().for_each(|frame| relay.pool.put(frame));
+        relay.send(&[plain_frame(1, 1515), tagged(&plain_frame(2, 1514), &[(0x8100, 5)]), plain_frame(3, 60)]);
+        assert_eq!(far.receive_until(2).len(), 2);
+        assert_eq!(relay.port.nic.transmit_lost(), 1);
+        relay.assert_no_frame_lost();
+    });
+}
+
+/// While the link is down the transmit ring fills; what it cannot take stays with the worker, and goes out when the link is back.
+#[test]
+fn af_packet_leaves_what_a_full_ring_cannot_take() {
+    in_own_network("drivers::af_packet_leaves_what_a_full_ring_cannot_take", false, || {
+        veth("port", "far");
+        let mut relay = Station::new("port", Driver::AfPacket);
+        let mut far = Station::new("far", Driver::AfPacket);
+        sh("ip link set port down");
+        let mut batch: Vec<Packet> =
+            (0..2000).map(|number| Packet::copied(relay.pool.take().expect("free"), &plain_frame(number, 60)).expect("fits")).collect();
+        relay.port.nic.transmit(&mut relay.pool, &mut batch);
+        assert_eq!(batch.len(), 2000 - 1024);
+        assert_eq!(relay.pool.free() + batch.len(), relay.pool.total());
+        sh("ip link set port up");
+        while !batch.is_empty() {
+            relay.port.nic.transmit(&mut relay.pool, &mut batch);
+        }
+        let arrived = far.receive_until(2000);
+        assert!(arrived == (0..2000).map(|number| plain_frame(number, 60)).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn af_packet_forwards_everything() {
+    in_own_network("drivers::af_packet_forwards_everything", false, || forwards_everything(Driver::AfPacket));
+}
+
+#[test]
+fn af_packet_echoes_many_without_losing_a_frame() {
+    in_own_network("drivers::af_packet_echoes_many_without_losing_a_frame", false, || {
+        echoes_many_without_losing_a_frame(Driver::AfPacket);
+    });
+}
+
+#[test]
+fn af_packet_finishes_checksums() {
+    in_own_network("drivers::af_packet_finishes_checksums", false, || finishes_checksums(Driver::AfPacket));
+}
