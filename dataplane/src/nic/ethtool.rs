@@ -112,7 +112,6 @@ impl Offload {
     }
 }
 
-#[expect(dead_code, reason = "AF_XDP, the next driver, reads one queue")]
 impl Channels {
     /// The queues in use; `None` for a NIC that has but one and no setting for it.
     pub(super) fn of(control: &OwnedFd, interface: &str) -> io::Result<Option<Self>> {
