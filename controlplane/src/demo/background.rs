@@ -1,6 +1,6 @@
 //! A thread that serves descriptors until its handle says stop.
 
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::thread::JoinHandle;
 
 use super::error::{Context, DemoError};
@@ -22,10 +22,21 @@ impl Background {
         Ok(Self { stop: Some(writer), thread: Some(thread) })
     }
 
+    /// Makes the thread's signal readable once, to have it look for work elsewhere: see [`is_stop`].
+    pub(crate) fn wake(&self) {
+        // A full pipe means that it has been woken already; a broken one that it has ended.
+        let _ = self.stop.as_ref().map(|mut pipe| pipe.write(&[1]));
+    }
+
     /// Whether the thread has ended by itself.
     pub(crate) fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
+}
+
+/// What a readable signal says: `true` to stop, `false` after a [`Background::wake`].
+pub(crate) fn is_stop(signal: &mut PipeReader) -> bool {
+    !matches!(signal.read(&mut [0]), Ok(1))
 }
 
 impl Drop for Background {

@@ -7,19 +7,26 @@
 //! | [`links`] | veth pairs, addresses, routes, neighbours, offloads |
 //! | [`raw_socket`] | frames in and out of one interface |
 //! | [`vlan`], [`trunk`] | the far end of a VLAN trunk: one tag, one cloud |
+//! | [`canary`] | whose payload it is, and where it must never be seen |
+//! | [`municipality`] | a hall's own router: an embedded WireGuard client |
+//! | [`traffic`] | downloads, uploads, questions, pings, print jobs over kernel sockets |
 
 mod background;
+pub mod canary;
 pub mod error;
 mod ethtool;
 pub mod links;
+pub mod municipality;
 pub mod namespaces;
 mod netlink;
 pub mod privilege;
 pub mod raw_socket;
 #[cfg(test)]
 mod test_support;
+pub mod traffic;
 pub mod trunk;
 pub mod vlan;
+pub mod wireguard_keys;
 
 pub use error::DemoError;
 pub use links::{Links, MacAddress};
