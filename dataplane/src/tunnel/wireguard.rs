@@ -84,10 +84,10 @@ impl std::fmt::Debug for WireGuardTunnel {
 }
 
 impl WireGuardTunnel {
-    /// The tunnel of `config` at `listener`; `index` is from the [`TunnelTable`](super::TunnelTable). A tunnel with another key or
+    /// The tunnel of `config` at `listener`, made at `now`; `index` is from the [`TunnelTable`](super::TunnelTable). A tunnel with another key or
     /// preshared key is another tunnel: its peer has to do a handshake before anything goes through it.
     #[must_use]
-    pub fn new(listener: &WireGuardListener, config: &TunnelConfig, index: u32) -> Self {
+    pub fn new(listener: &WireGuardListener, config: &TunnelConfig, index: u32, now: Instant) -> Self {
         let TunnelKind::WireGuard { public_key, preshared_key, peer_address, persistent_keepalive } = &config.kind;
         Self {
             tunn: listener.tunn(*public_key, preshared_key.as_ref(), index),
@@ -95,12 +95,12 @@ impl WireGuardTunnel {
             mtu: usize::from(config.mtu),
             persistent_keepalive: persistent_keepalive.map(|seconds| Duration::from_secs(u64::from(seconds.get()))),
             peer: *peer_address,
-            tick_at: Instant::ZERO,
+            tick_at: now,
             waiting: None,
             last_initiation: None,
             peers_last_initiation: None,
             cookie_expected: false,
-            last_sent: Instant::ZERO,
+            last_sent: now,
             jitter: SmallRng::seed_from_u64(u64::from(index)),
             history: History::default(),
         }
@@ -342,10 +342,11 @@ impl Tunnel for WireGuardTunnel {
         if out.len() < MIN_OUT {
             return None;
         }
+        let expires_at = self.sessions.expires_at();
         let datagram = self.library_tick(out, now);
         if self.history.up && self.sessions.sendable(now).is_none() {
             self.history.up = false;
-            self.history.changed_at = Some(self.sessions.expires_at().unwrap_or(now).min(now));
+            self.history.changed_at = Some(expires_at.unwrap_or(now).min(now));
         }
         let datagram = datagram.or_else(|| self.peer.and_then(|_| self.keepalive_or_handshake(out, now)));
         datagram.filter(|_| self.peer.is_some())

@@ -1,0 +1,149 @@
+//! What only time brings about. The library's clock is moved along, in the 250 ms steps of a worker.
+
+use super::*;
+
+/// Tick both ends each 250 ms for `time`, carrying everything across unless `lost`; returns what each end sent.
+fn run(pair: &mut Pair, time: Duration, lost: bool) -> [Vec<(Instant, Vec<u8>)>; 2] {
+    let mut sent = [Vec::new(), Vec::new()];
+    let end_of_run = pair.now + time;
+    while pair.now < end_of_run {
+        pair.advance(Duration::from_millis(250));
+        for side in 0..2 {
+            let (from, to, source) = if side == 0 {
+                (&mut pair.relay, &mut pair.office, relay_address())
+            } else {
+                (&mut pair.office, &mut pair.relay, office_address())
+            };
+            let Some(len) = from.tunnel.tick(&mut from.out, pair.now) else { continue };
+            let mut datagram = from.out[..len].to_vec();
+            sent[side].push((pair.now, datagram.clone()));
+            // Carry it and the answers to it to and fro, as each end would.
+            let (mut receiver, mut sender, mut source) = (to, from, source);
+            while !lost {
+                match receiver.receive(&datagram, source, pair.now).expect("accepted").content {
+                    Content::Reply { len } => datagram = receiver.out[..len].to_vec(),
+                    _ => break,
+                }
+                source = if source == relay_address() { office_address() } else { relay_address() };
+                std::mem::swap(&mut receiver, &mut sender);
+            }
+        }
+    }
+    sent
+}
+
+fn of_type(sent: &[(Instant, Vec<u8>)], kind: u8) -> Vec<Instant> {
+    sent.iter().filter(|(_, datagram)| datagram[0] == kind).map(|(at, _)| *at).collect()
+}
+
+#[test]
+fn the_initiator_alone_rekeys_at_120_seconds_when_it_has_sent() {
+    let mut pair = Pair::up();
+    run(&mut pair, Duration::from_secs(1), false);
+    let established = pair.office.tunnel.state(pair.now).handshake_at.expect("up");
+    let datagram = pair.office.send(&ipv4(100), pair.now).expect("up");
+    pair.relay.inner(&datagram, office_address(), pair.now);
+    let datagram = pair.relay.send(&ipv4(100), pair.now).expect("up");
+    pair.office.inner(&datagram, relay_address(), pair.now);
+    let [relay, office] = run(&mut pair, Duration::from_secs(150), false);
+    assert!(of_type(&relay, message::INITIATION).is_empty());
+    let rekeys = of_type(&office, message::INITIATION);
+    assert_eq!(rekeys.len(), 1);
+    let age = rekeys[0] - established;
+    assert!((Duration::from_secs(120)..Duration::from_secs(122)).contains(&age), "{age:?}");
+    assert!(pair.relay.send(&ipv4(100), pair.now).is_ok(), "up without a gap");
+    assert_eq!(pair.relay.tunnel.state(pair.now).changed_at, Some(established));
+}
+
+#[test]
+fn an_unanswered_handshake_is_tried_again_after_5_seconds_and_a_little_and_given_up_after_90() {
+    let mut pair = Pair::new();
+    pair.office.tunnel.tick(&mut [0; 148], pair.now);
+    let first = pair.now;
+    pair.office.initiate(pair.now);
+    let [_, office] = run(&mut pair, Duration::from_secs(200), true);
+    let mut tries = of_type(&office, message::INITIATION);
+    tries.insert(0, first);
+    for pause in tries.windows(2).map(|pair| pair[1] - pair[0]) {
+        assert!((5_000..=5_000 + 333 + 250).contains(&pause.as_millis()), "{pause:?}");
+    }
+    let jitters: std::collections::BTreeSet<u128> = tries.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+    assert!(jitters.len() > 1, "not in step: {jitters:?}");
+    assert!((15..=18).contains(&tries.len()), "{}", tries.len());
+    assert!(*tries.last().expect("tries") - first < Duration::from_secs(91));
+    assert!(pair.office.tunnel.state(pair.now).down_reason.contains("does not answer"));
+    // New traffic starts anew.
+    assert_eq!(pair.office.send(&ipv4(100), pair.now), Err(DropReason::TunnelDown));
+    pair.handshake();
+}
+
+#[test]
+fn data_is_answered_with_a_keepalive_after_10_seconds_and_a_keepalive_never() {
+    let mut pair = Pair::up();
+    run(&mut pair, Duration::from_secs(30), false);
+    let datagram = pair.office.send(&ipv4(100), pair.now).expect("up");
+    let heard = pair.now;
+    pair.relay.inner(&datagram, office_address(), pair.now);
+    let [relay, office] = run(&mut pair, Duration::from_secs(60), false);
+    let keepalives = of_type(&relay, message::DATA);
+    assert_eq!(keepalives.len(), 1);
+    assert!(keepalives[0] - heard <= Duration::from_secs(11));
+    assert!(office.is_empty());
+}
+
+#[test]
+fn a_silent_peer_is_asked_for_a_handshake_after_15_seconds() {
+    let mut pair = Pair::up();
+    let heard = pair.relay.tunnel.state(pair.now).heard_at.expect("up");
+    run(&mut pair, Duration::from_secs(1), false);
+    pair.relay.send(&ipv4(100), pair.now).expect("up");
+    let [relay, _] = run(&mut pair, Duration::from_secs(20), true);
+    let asked = of_type(&relay, message::INITIATION);
+    assert!((15_000..=15_300).contains(&(asked[0] - heard).as_millis()), "{:?}", asked[0] - heard);
+}
+
+#[test]
+fn an_idle_tunnel_is_down_after_180_seconds_says_so_and_comes_back_by_itself() {
+    let mut pair = Pair::up();
+    run(&mut pair, Duration::from_millis(500), false);
+    let established = pair.relay.tunnel.state(pair.now).handshake_at.expect("up");
+    let [relay, office] = run(&mut pair, Duration::from_secs(700), false);
+    assert!(relay.is_empty() && office.is_empty(), "silence is allowed");
+    let state = pair.relay.tunnel.state(pair.now);
+    assert_eq!((state.up, state.changed_at), (false, Some(established + Duration::from_secs(180))));
+    assert!(state.down_reason.starts_with("idle"), "expired means idle, not broken: {}", state.down_reason);
+    assert_eq!(pair.relay.send(&ipv4(100), pair.now), Err(DropReason::TunnelDown));
+    let initiation = pair.relay.initiate(pair.now);
+    let response = pair.office.reply(&initiation, relay_address(), pair.now);
+    pair.relay.reply(&response, office_address(), pair.now);
+    assert!(pair.relay.send(&ipv4(100), pair.now).is_ok());
+    assert_eq!(pair.relay.tunnel.state(pair.now).changed_at, Some(pair.now));
+}
+
+#[test]
+fn a_persistent_keepalive_keeps_the_tunnel_up_and_is_sent_only_when_nothing_else_was() {
+    let mut pair = Pair::with(&Setting { relay_keepalive: Some(25), ..Setting::default() });
+    pair.handshake();
+    let [relay, _] = run(&mut pair, Duration::from_secs(100), false);
+    let keepalives = of_type(&relay, message::DATA);
+    assert_eq!(keepalives.len(), 4, "{keepalives:?}");
+    for pause in keepalives.windows(2).map(|pair| pair[1] - pair[0]) {
+        assert!((25_000..=25_250).contains(&pause.as_millis()), "{pause:?}");
+    }
+    run(&mut pair, Duration::from_secs(500), false);
+    let state = pair.relay.tunnel.state(pair.now);
+    assert!(state.up, "{}", state.down_reason);
+}
+
+#[test]
+fn a_peer_that_restarts_is_back_with_its_first_handshake() {
+    let mut pair = Pair::up();
+    run(&mut pair, Duration::from_secs(10), false);
+    pair.office.tunnel.sessions.clear();
+    pair.advance(Duration::from_secs(10));
+    pair.handshake();
+    let datagram = pair.office.send(&ipv4(100), pair.now).expect("up");
+    pair.relay.inner(&datagram, office_address(), pair.now);
+    let datagram = pair.relay.send(&ipv4(100), pair.now).expect("up");
+    pair.office.inner(&datagram, relay_address(), pair.now);
+}
