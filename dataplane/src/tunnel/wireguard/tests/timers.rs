@@ -2,34 +2,36 @@
 
 use super::*;
 
-/// Tick both ends each 250 ms for `time`, carrying everything across unless `lost`; returns what each end sent.
+/// Tick both ends each 250 ms for `time`, carrying everything across unless `lost`; returns what each end sent by itself.
 fn run(pair: &mut Pair, time: Duration, lost: bool) -> [Vec<(Instant, Vec<u8>)>; 2] {
     let mut sent = [Vec::new(), Vec::new()];
     let end_of_run = pair.now + time;
     while pair.now < end_of_run {
         pair.advance(Duration::from_millis(250));
-        for side in 0..2 {
-            let (from, to, source) = if side == 0 {
-                (&mut pair.relay, &mut pair.office, relay_address())
-            } else {
-                (&mut pair.office, &mut pair.relay, office_address())
-            };
-            let Some(len) = from.tunnel.tick(&mut from.out, pair.now) else { continue };
-            let mut datagram = from.out[..len].to_vec();
-            sent[side].push((pair.now, datagram.clone()));
-            // Carry it and the answers to it to and fro, as each end would.
-            let (mut receiver, mut sender, mut source) = (to, from, source);
-            while !lost {
-                match receiver.receive(&datagram, source, pair.now).expect("accepted").content {
-                    Content::Reply { len } => datagram = receiver.out[..len].to_vec(),
-                    _ => break,
-                }
-                source = if source == relay_address() { office_address() } else { relay_address() };
-                std::mem::swap(&mut receiver, &mut sender);
+        let now = pair.now;
+        let (relay, office) = (&mut pair.relay, &mut pair.office);
+        if let Some(len) = relay.tunnel.tick(&mut relay.out, now) {
+            sent[0].push((now, relay.out[..len].to_vec()));
+            if !lost {
+                carry(relay, relay_address(), office, office_address(), len, now);
+            }
+        }
+        if let Some(len) = office.tunnel.tick(&mut office.out, now) {
+            sent[1].push((now, office.out[..len].to_vec()));
+            if !lost {
+                carry(office, office_address(), relay, relay_address(), len, now);
             }
         }
     }
     sent
+}
+
+/// Carry the first `len` bytes of what `from` wrote across, then the answer back, and so on until there is none.
+fn carry(from: &mut End, from_address: SocketAddr, to: &mut End, to_address: SocketAddr, len: usize, now: Instant) {
+    let datagram = from.out[..len].to_vec();
+    if let Content::Reply { len } = to.receive(&datagram, from_address, now).expect("accepted").content {
+        carry(to, to_address, from, from_address, len, now);
+    }
 }
 
 fn of_type(sent: &[(Instant, Vec<u8>)], kind: u8) -> Vec<Instant> {
