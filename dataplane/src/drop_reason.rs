@@ -126,6 +126,7 @@ drop_reasons! {
         InnerOptions = "inner_options": "Inner IPv4 options, source routes among them, are refused.",
         InnerFragment = "inner_fragment": "Fragments inside are not supported yet.",
         InnerProtocolUnsupported = "inner_protocol_unsupported": "Neither TCP, UDP nor ICMP.",
+        InnerEcnInvalid = "inner_ecn_invalid": "The line marked congestion on a packet whose sender does not know ECN (RFC 6040).",
         InnerSourceInvalid = "inner_source_invalid": "A source no host may have: loopback, multicast, broadcast, 0/8 or class E.",
         InnerDestinationInvalid = "inner_destination_invalid": "A destination no single host has: loopback, multicast, broadcast, 0/8 or class E.",
     }

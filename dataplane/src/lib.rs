@@ -20,11 +20,15 @@
 
 pub mod counters;
 pub mod drop_reason;
+pub mod host;
+pub mod link;
 pub mod nat;
 pub mod nic;
 pub mod packet;
 pub mod publish;
+pub mod route;
 pub mod router_config;
+pub mod tenant;
 pub mod time;
 pub mod tunnel;
 pub mod wire;

@@ -239,6 +239,8 @@ pub struct AttachmentConfig {
     pub address: Ipv4Network,
     /// Next hop towards everything outside that prefix.
     pub gateway: Ipv4Addr,
+    /// Largest IP packet, in bytes: the port's.
+    pub mtu: u16,
 }
 
 /// Whether a rule lets anything through at present.

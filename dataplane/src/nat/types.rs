@@ -89,8 +89,8 @@ pub struct PoolKey {
 pub enum PoolKind {
     /// Office hosts: its addresses are the cloud's (`source: napt:`).
     Office,
-    /// Cloud hosts that open a callback: its addresses are the office's (`as:`, where several hosts hide behind one address).
-    Callback,
+    /// Cloud hosts that open a callback: its one address is what the office sees (`as:`).
+    Callback(Ipv4Addr),
 }
 
 /// A new flow as the tenant's rules allow it.

@@ -19,6 +19,8 @@ pub use error::{MAX_MTU, NicError};
 pub use open::{Driver, OpenPort, PortSpec, open_ports};
 pub use takeover::Takeover;
 
+pub mod wait;
+
 use std::os::fd::RawFd;
 
 use crate::packet::{FramePool, Packet};

@@ -2,15 +2,23 @@
 //!
 //! | file | what it reads and writes |
 //! |---|---|
+//! | [`ethernet`] | Ethernet with VLAN tags |
+//! | [`arp`] | ARP |
+//! | [`underlay`] | outer IPv4 and UDP |
+//! | [`ecn`] | congestion marks across a tunnel |
 //! | [`checksum`] | the Internet checksum, whole and incremental |
 //! | [`inner`] | the IPv4 packet inside a tunnel or on a VLAN, read once and checked |
 //! | [`icmp`] | ICMP errors made by the relay, what a received error quotes, echo replies |
 //! | [`mss`] | the clamp on TCP's maximum segment size |
 
+pub mod arp;
 pub mod checksum;
+pub mod ecn;
+pub mod ethernet;
 pub mod icmp;
 pub mod inner;
 pub mod mss;
+pub mod underlay;
 
 use std::net::Ipv4Addr;
 

@@ -23,7 +23,7 @@ pub const HEADERS: u16 = 40;
 /// A SYN without the option stays as it is: its sender's peer uses 536 (RFC 9293 3.7.1), which fits every tunnel. `packet` is the
 /// one that `inner` was parsed from.
 pub fn clamp(packet: &mut [u8], inner: &Inner, max: u16) {
-    if !inner.tcp().is_some_and(|tcp| tcp.flags & tcp_flags::SYN != 0) {
+    if inner.tcp().is_none_or(|tcp| tcp.flags & tcp_flags::SYN == 0) {
         return;
     }
     let Some(segment) = packet.get_mut(HEADER_LEN..inner.total_len) else { return };

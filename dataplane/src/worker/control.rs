@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::router_config::{TrafficClass, Vlan};
+use crate::tenant::Tenant;
 use crate::time::{Duration, Instant};
 
 /// Rows in one answer.
@@ -82,6 +83,23 @@ pub enum Event {
         /// `from` of the next request; `None` when these were the last.
         next: Option<u64>,
     },
+    /// A removed tenant: drop it, away from the worker's thread.
+    Retired(Retired),
+}
+
+/// The remains of a removed tenant; dropping it frees its tables.
+pub struct Retired(#[expect(dead_code, reason = "held to be dropped")] Box<Tenant>);
+
+impl Retired {
+    pub(super) fn new(tenant: Box<Tenant>) -> Self {
+        Self(tenant)
+    }
+}
+
+impl std::fmt::Debug for Retired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Retired(..)")
+    }
 }
 
 /// The rows of a snapshot.

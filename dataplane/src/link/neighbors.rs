@@ -1,0 +1,274 @@
+//! Next hops and their station addresses: a bounded cache that learns only from answers to its own questions.
+//!
+//! Nothing unsolicited changes an entry (RFC 826 would let it): a gratuitous ARP with another address only makes the relay ask
+//! again. A next hop in use is asked again by unicast before its entry grows old (RFC 1122 section 2.3.2.1), so a working path
+//! never waits. One packet waits for each unresolved next hop (RFC 1122 section 2.3.2.2), the latest.
+
+use std::net::Ipv4Addr;
+
+use crate::packet::Packet;
+use crate::time::{Duration, Instant};
+use crate::wire::ethernet::MacAddr;
+
+/// An answer is good for this long before it is checked again. RFC 1122 section 2.3.2.1 asks for "on the order of a minute".
+const REACHABLE: Duration = Duration::from_secs(30);
+/// Between two questions for one next hop: RFC 1122 section 2.3.2.1 allows at most one a second.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Unanswered unicast questions before the next hop counts as gone.
+const UNICAST_PROBES: u8 = 3;
+
+/// Where an entry stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NeighborState {
+    /// Asked, never answered.
+    Incomplete,
+    /// Answered lately.
+    Reachable,
+    /// Answered before; asked again by unicast, still in use.
+    Probing,
+}
+
+impl NeighborState {
+    /// The state as tables spell it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::Reachable => "reachable",
+            Self::Probing => "probing",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    address: Ipv4Addr,
+    mac: MacAddr,
+    state: NeighborState,
+    confirmed_at: Option<Instant>,
+    due: Instant,
+    probes: u8,
+    held: Option<Packet>,
+}
+
+/// What [`Neighbors::resolve`] knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resolution {
+    /// The station to send to.
+    Known(MacAddr),
+    /// Asked, or about to be asked: hold the packet.
+    Unresolved,
+    /// No room to ask for one more next hop.
+    Full,
+}
+
+/// A question to send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// The next hop asked for.
+    pub target: Ipv4Addr,
+    /// The station asked; `None` asks all.
+    pub station: Option<MacAddr>,
+}
+
+/// The next hops of one interface.
+#[derive(Debug)]
+pub struct Neighbors {
+    entries: Vec<Entry>,
+    capacity: usize,
+    due: Instant,
+}
+
+impl Neighbors {
+    /// A cache of at most `capacity` next hops; it never allocates again.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self { entries: Vec::with_capacity(capacity), capacity, due: Instant::FAR_FUTURE }
+    }
+
+    /// The station of `address`; starts to ask where it is not known.
+    pub fn resolve(&mut self, address: Ipv4Addr, now: Instant) -> Resolution {
+        if let Some(entry) = self.entries.iter().find(|entry| entry.address == address) {
+            return match entry.state {
+                NeighborState::Incomplete => Resolution::Unresolved,
+                NeighborState::Reachable | NeighborState::Probing => Resolution::Known(entry.mac),
+            };
+        }
+        if self.entries.len() == self.capacity && !self.forget_one_unused() {
+            return Resolution::Full;
+        }
+        self.entries.push(Entry {
+            address,
+            mac: MacAddr::default(),
+            state: NeighborState::Incomplete,
+            confirmed_at: None,
+            due: now,
+            probes: 0,
+            held: None,
+        });
+        self.due = now;
+        Resolution::Unresolved
+    }
+
+    /// An unresolved entry without a waiting packet makes room: floods of unanswered next hops must not push out those that work.
+    fn forget_one_unused(&mut self) -> bool {
+        let unused =
+            self.entries.iter().position(|entry| entry.state == NeighborState::Incomplete && entry.held.is_none() && entry.probes > 0);
+        unused.map(|index| self.entries.swap_remove(index)).is_some()
+    }
+
+    /// Let `packet` wait for `address`; gives back the packet that waited before, or this one where nobody asks for the address.
+    pub fn hold(&mut self, address: Ipv4Addr, packet: Packet) -> Option<Packet> {
+        match self.entries.iter_mut().find(|entry| entry.address == address && entry.state == NeighborState::Incomplete) {
+            Some(entry) => entry.held.replace(packet),
+            None => Some(packet),
+        }
+    }
+
+    /// `address` answered as `mac`. Returns whether it had been asked, and the packet that waited.
+    pub fn answered(&mut self, address: Ipv4Addr, mac: MacAddr, now: Instant) -> (bool, Option<Packet>) {
+        match self.entries.iter_mut().find(|entry| entry.address == address && entry.state != NeighborState::Reachable) {
+            Some(entry) => {
+                entry.mac = mac;
+                entry.state = NeighborState::Reachable;
+                entry.confirmed_at = Some(now);
+                entry.due = now + REACHABLE;
+                entry.probes = 0;
+                (true, entry.held.take())
+            }
+            None => (false, None),
+        }
+    }
+
+    /// Somebody announced `address` at `mac` without being asked: where that differs from what is known, ask again.
+    pub fn doubted(&mut self, address: Ipv4Addr, mac: MacAddr, now: Instant) {
+        let known = self.entries.iter_mut().find(|entry| entry.address == address && entry.state == NeighborState::Reachable);
+        if let Some(entry) = known.filter(|entry| entry.mac != mac) {
+            entry.state = NeighborState::Probing;
+            entry.due = now;
+            self.due = now;
+        }
+    }
+
+    /// The next question that is due, if any; call until it returns `None`.
+    pub fn poll(&mut self, now: Instant) -> Option<Probe> {
+        if now < self.due {
+            return None;
+        }
+        let probe = self.entries.iter_mut().find(|entry| entry.due <= now).map(|entry| entry.probe(now));
+        self.due = self.entries.iter().map(|entry| entry.due).min().unwrap_or(Instant::FAR_FUTURE);
+        probe
+    }
+
+    /// When [`Self::poll`] has something to do.
+    #[must_use]
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Take out every waiting packet (the interface goes away).
+    pub fn drain_held(&mut self) -> impl Iterator<Item = Packet> + '_ {
+        self.entries.iter_mut().filter_map(|entry| entry.held.take())
+    }
+
+    /// A packet that waits for a next hop that has not answered `UNICAST_PROBES` questions: it has waited long enough.
+    pub fn expired_held(&mut self) -> Option<Packet> {
+        self.entries.iter_mut().find(|entry| entry.probes > UNICAST_PROBES && entry.held.is_some()).and_then(|entry| entry.held.take())
+    }
+
+    /// All entries: address, station once known, state, last answer.
+    pub fn rows(&self) -> impl Iterator<Item = (Ipv4Addr, Option<MacAddr>, NeighborState, Option<Instant>)> + '_ {
+        self.entries.iter().map(|entry| {
+            let mac = (entry.state != NeighborState::Incomplete).then_some(entry.mac);
+            (entry.address, mac, entry.state, entry.confirmed_at)
+        })
+    }
+}
+
+impl Entry {
+    /// Ask once more: the known station first, everybody when it stays silent.
+    fn probe(&mut self, now: Instant) -> Probe {
+        if self.state == NeighborState::Reachable {
+            self.state = NeighborState::Probing;
+        }
+        if self.state == NeighborState::Probing && self.probes >= UNICAST_PROBES {
+            self.state = NeighborState::Incomplete;
+            self.probes = 0;
+        }
+        self.probes = self.probes.saturating_add(1);
+        self.due = now + PROBE_INTERVAL;
+        let station = (self.state == NeighborState::Probing).then_some(self.mac);
+        Probe { target: self.address, station }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::FramePool;
+
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 254, 1, 1);
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+    const EVIL: MacAddr = MacAddr([2, 0, 0, 0, 0, 66]);
+
+    fn resolved(now: Instant) -> Neighbors {
+        let mut neighbors = Neighbors::new(2);
+        assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Unresolved);
+        assert_eq!(neighbors.poll(now), Some(Probe { target: GATEWAY, station: None }));
+        assert!(neighbors.answered(GATEWAY, MAC, now).0);
+        neighbors
+    }
+
+    #[test]
+    fn an_unsolicited_announcement_changes_nothing_but_makes_the_relay_ask() {
+        let now = Instant::from_secs(1);
+        let mut neighbors = resolved(now);
+        assert!(!neighbors.answered(GATEWAY, EVIL, now).0, "nobody asked");
+        neighbors.doubted(GATEWAY, EVIL, now);
+        assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Known(MAC));
+        assert_eq!(neighbors.poll(now), Some(Probe { target: GATEWAY, station: Some(MAC) }));
+        assert_eq!(neighbors.poll(now), None, "one question a second");
+    }
+
+    #[test]
+    fn a_silent_next_hop_is_asked_by_unicast_and_then_by_everybody_and_traffic_stops() {
+        let mut now = Instant::from_secs(1);
+        let mut neighbors = resolved(now);
+        now = now + REACHABLE;
+        for _ in 0..UNICAST_PROBES {
+            assert_eq!(neighbors.poll(now), Some(Probe { target: GATEWAY, station: Some(MAC) }));
+            assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Known(MAC));
+            now = now + PROBE_INTERVAL;
+        }
+        assert_eq!(neighbors.poll(now), Some(Probe { target: GATEWAY, station: None }));
+        assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Unresolved);
+    }
+
+    #[test]
+    fn the_latest_packet_waits_and_is_given_out_with_the_answer() {
+        let mut pool = FramePool::new(2).expect("memory");
+        let now = Instant::ZERO;
+        let mut neighbors = Neighbors::new(1);
+        assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Unresolved);
+        let first = Packet::copied(pool.take().expect("a frame"), b"first").expect("fits");
+        let second = Packet::copied(pool.take().expect("a frame"), b"second").expect("fits");
+        assert!(neighbors.hold(GATEWAY, first).is_none());
+        let displaced = neighbors.hold(GATEWAY, second).expect("only one waits");
+        assert_eq!(displaced.bytes(), b"first");
+        let (asked, held) = neighbors.answered(GATEWAY, MAC, now);
+        assert!(asked);
+        assert_eq!(held.expect("the second waited").bytes(), b"second");
+    }
+
+    #[test]
+    fn a_full_table_keeps_the_next_hops_that_work() {
+        let now = Instant::from_secs(1);
+        let mut neighbors = resolved(now);
+        let unused = |last| Ipv4Addr::new(10, 254, 1, last);
+        assert_eq!(neighbors.resolve(unused(2), now), Resolution::Unresolved);
+        assert_eq!(neighbors.resolve(unused(3), now), Resolution::Full, "the second has not even been asked for yet");
+        assert!(neighbors.poll(now).is_some());
+        assert_eq!(neighbors.resolve(unused(3), now), Resolution::Unresolved, "it makes room once asked in vain");
+        assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Known(MAC));
+    }
+}

@@ -1,0 +1,199 @@
+//! THE packet path: two straight-line functions, in the order of the wire.
+//!
+//! ```text
+//! office ==tunnel==> decapsulate -> admit -> policy, session -> NAT to cloud  -> MTU, hop limit -> VLAN ==> cloud
+//! office <==tunnel== encapsulate <- MTU, hop limit <- NAT to office <- session, policy <- admit <- VLAN <== cloud
+//! ```
+//! When a route begins, the worker has resolved the tenant, by tunnel or by port and VLAN. From here only `&mut Tenant` is in
+//! reach. A stage returns `Err(DropReason)` and nothing else; frames are the worker's, a route never owns one.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use ipnetwork::Ipv4Network;
+
+use crate::drop_reason::DropReason;
+use crate::host;
+use crate::packet::Packet;
+use crate::router_config::{AttachmentId, TunnelId};
+use crate::tenant::Tenant;
+use crate::time::Instant;
+use crate::tunnel::{Content, Tunnel};
+use crate::wire::inner::{Inner, decrement_hop_limit};
+use crate::wire::{ecn, mss};
+
+/// IPv4 and TCP headers without options: what an MSS leaves out of an MTU (RFC 6691 section 2).
+const TCP_HEADERS: u16 = 40;
+
+/// What a route leaves behind in `out`, and where it goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// A translated packet for the cloud.
+    ToCloud {
+        /// The VLAN it goes onto.
+        attachment: AttachmentId,
+        /// The station after the relay.
+        next_hop: Ipv4Addr,
+    },
+    /// A datagram with a translated packet inside, for the municipality.
+    ToOffice {
+        /// The tunnel it goes through.
+        tunnel: TunnelId,
+    },
+    /// The tunnel's own answer, for where the datagram came from.
+    ToSource,
+    /// The received packet became the answer of the relay's own address.
+    EchoReply,
+    /// Nothing: it was for the tunnel itself.
+    Absorbed,
+}
+
+/// A tunnel's datagram without its outer headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Where it came from.
+    pub source: SocketAddrV4,
+    /// ECN bits of the outer header.
+    pub ecn: u8,
+    /// The UDP payload.
+    pub payload: &'a [u8],
+}
+
+/// What a tunnel reports beside its packet.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct TunnelNews {
+    /// The peer is at another address than before.
+    pub peer_moved: bool,
+    /// A handshake completed.
+    pub handshake_completed: bool,
+}
+
+/// From a tunnel to a VLAN. `out` receives the decrypted packet: its one move.
+///
+/// # Errors
+/// The reason why the datagram, or the packet inside it, is lost. The untranslated packet is then still in `out`.
+pub fn office_to_cloud(
+    tenant: &mut Tenant,
+    tunnel: TunnelId,
+    datagram: Datagram<'_>,
+    conventional_lgwan: &[Ipv4Network],
+    out: &mut Packet,
+    news: &mut TunnelNews,
+    now: Instant,
+) -> Result<Verdict, DropReason> {
+    match decapsulate(tenant, tunnel, datagram, out, news, now)? {
+        Content::Inner { .. } => {}
+        Content::Reply { .. } => return Ok(Verdict::ToSource),
+        Content::Absorbed => return Ok(Verdict::Absorbed),
+    }
+    let mut inner = Inner::parse(out.bytes())?;
+    trim(out, &inner)?;
+    ecn::decapsulate(out.bytes_mut(), datagram.ecn)?;
+    let class = tenant.admit(&inner)?;
+    still_has_hops(&inner)?;
+    mss::clamp(out.bytes_mut(), &inner, tenant.inner_mtu().saturating_sub(TCP_HEADERS));
+
+    let session = if inner.is_icmp_error() {
+        tenant.icmp_error_to_cloud(class, out.bytes_mut(), &inner, conventional_lgwan, now)?
+    } else {
+        let session = tenant.session_from_office(class, &inner, conventional_lgwan, now)?;
+        fits(&inner, tenant.cloud_mtu(tenant.nat.session(session).attachment))?;
+        tenant.nat.translate_to_cloud(session, out.bytes_mut(), &inner, now);
+        session
+    };
+    decrement_hop_limit(out.bytes_mut())?;
+
+    inner.destination = tenant.nat.session(session).cloud_remote.addr;
+    let attachment = tenant.nat.session(session).attachment;
+    let interface = &tenant.attachments[usize::from(attachment.0)];
+    let next_hop = interface.next_hop(inner.destination).ok_or(DropReason::NextHopUnresolved)?;
+    tenant.counters.office_to_cloud.add(1, out.len());
+    Ok(Verdict::ToCloud { attachment, next_hop })
+}
+
+/// From a VLAN into a tunnel. The packet is translated in place; `out` receives the datagram: its one move.
+///
+/// # Errors
+/// The reason why the packet is lost. It is then still untranslated.
+pub fn cloud_to_office(
+    tenant: &mut Tenant,
+    attachment: AttachmentId,
+    packet: &mut Packet,
+    conventional_lgwan: &[Ipv4Network],
+    out: &mut Packet,
+    now: Instant,
+) -> Result<Verdict, DropReason> {
+    let inner = Inner::parse(packet.bytes())?;
+    trim(packet, &inner)?;
+    tenant.admit_tenant()?;
+    if inner.destination == tenant.attachments[usize::from(attachment.0)].address() {
+        return host::answer(packet.bytes_mut(), &inner).map(|()| Verdict::EchoReply);
+    }
+    still_has_hops(&inner)?;
+    let tunnel = tenant.return_tunnel(now);
+    let mtu = tenant.config.tunnels[usize::from(tunnel.0)].mtu;
+
+    if inner.is_icmp_error() {
+        tenant.icmp_error_to_office(attachment, packet.bytes_mut(), &inner, conventional_lgwan, now)?;
+    } else {
+        let session = tenant.session_from_cloud(attachment, &inner, conventional_lgwan, now)?;
+        fits(&inner, mtu)?;
+        tenant.ready(tunnel, now)?;
+        mss::clamp(packet.bytes_mut(), &inner, tenant.inner_mtu().saturating_sub(TCP_HEADERS));
+        tenant.nat.translate_to_office(session, packet.bytes_mut(), &inner, now);
+    }
+    decrement_hop_limit(packet.bytes_mut())?;
+    encapsulate(tenant, tunnel, packet, out, now)?;
+    tenant.counters.cloud_to_office.add(1, packet.len());
+    Ok(Verdict::ToOffice { tunnel })
+}
+
+/// Decrypt into `out`, and count what came out.
+fn decapsulate(
+    tenant: &mut Tenant,
+    tunnel: TunnelId,
+    datagram: Datagram<'_>,
+    out: &mut Packet,
+    news: &mut TunnelNews,
+    now: Instant,
+) -> Result<Content, DropReason> {
+    let slot = &mut tenant.tunnels[usize::from(tunnel.0)];
+    let done = slot.tunnel.decapsulate(datagram.payload, SocketAddr::V4(datagram.source), out.spare_mut(), now)?;
+    *news = TunnelNews { peer_moved: done.peer_moved, handshake_completed: done.handshake_completed };
+    if let Content::Inner { len } | Content::Reply { len } = done.content
+        && !out.set_range(0, len)
+    {
+        return Err(DropReason::FrameTooBig);
+    }
+    if let Content::Inner { len } = done.content {
+        slot.counters.received.add(1, len);
+    }
+    Ok(done.content)
+}
+
+/// Encrypt `packet` into `out`, and count what went in. Also the way of ICMP errors that the relay makes for the office.
+pub(crate) fn encapsulate(
+    tenant: &mut Tenant,
+    tunnel: TunnelId,
+    packet: &mut Packet,
+    out: &mut Packet,
+    now: Instant,
+) -> Result<(), DropReason> {
+    let slot = &mut tenant.tunnels[usize::from(tunnel.0)];
+    let inner_len = packet.len();
+    let len = slot.tunnel.encapsulate(packet.spare_mut(), inner_len, out.spare_mut(), now)?;
+    slot.counters.transmitted.add(1, inner_len);
+    if out.set_range(0, len) { Ok(()) } else { Err(DropReason::FrameTooBig) }
+}
+
+/// Cut what stands behind the packet: padding of Ethernet or of the tunnel.
+fn trim(packet: &mut Packet, inner: &Inner) -> Result<(), DropReason> {
+    if packet.set_range(0, inner.total_len) { Ok(()) } else { Err(DropReason::InnerMalformed) }
+}
+
+fn still_has_hops(inner: &Inner) -> Result<(), DropReason> {
+    if inner.hop_limit > 1 { Ok(()) } else { Err(DropReason::HopLimitExceeded) }
+}
+
+fn fits(inner: &Inner, mtu: u16) -> Result<(), DropReason> {
+    if inner.total_len <= usize::from(mtu) { Ok(()) } else { Err(DropReason::PacketTooBig) }
+}

@@ -1,0 +1,335 @@
+//! [`Tenant`]: one municipality, with everything of its own: tunnels, rules, NAT, cloud networks.
+//!
+//! There is no table in which two tenants' flows meet. Whoever holds `&mut Tenant` can reach this tenant's state and no other's.
+
+mod policy;
+
+use std::sync::Arc;
+
+use ipnetwork::Ipv4Network;
+
+use crate::counters::{TenantCounters, TunnelCounters};
+use crate::drop_reason::DropReason;
+use crate::link::Interface;
+use crate::nat::{Direction, Endpoint, Nat, NewFlow, SessionId};
+use crate::router_config::{AttachmentConfig, AttachmentId, SourceTranslation, TenantConfig, TenantEntry, TrafficClass, TunnelId};
+use crate::time::{Duration, Instant};
+use crate::tunnel::{AnyTunnel, Tunnel};
+use crate::wire::inner::Inner;
+
+pub use policy::{Opening, Policy};
+
+/// Next hops of one VLAN: the gateway and the hosts beside it.
+const NEIGHBORS: usize = 64;
+
+/// ICMP errors a second that the relay sends on a tenant's account, also the size of a burst (RFC 1812 section 4.3.2.8).
+const ICMP_ERRORS_PER_SECOND: u32 = 100;
+
+/// One tunnel of a tenant, with the counters that outlive it.
+pub struct TenantTunnel {
+    /// The tunnel.
+    pub tunnel: AnyTunnel,
+    /// Its number in the tunnel table.
+    pub index: u32,
+    /// Its counters.
+    pub counters: Arc<TunnelCounters>,
+}
+
+/// One municipality.
+pub struct Tenant {
+    /// Its configuration.
+    pub config: Arc<TenantConfig>,
+    /// What is counted for it.
+    pub counters: Arc<TenantCounters>,
+    /// Its tunnels, in the order of the configuration.
+    pub tunnels: Vec<TenantTunnel>,
+    /// Its cloud networks, in the order of the configuration.
+    pub attachments: Vec<Interface>,
+    /// Its sessions and mappings.
+    pub nat: Nat,
+    policy: Policy,
+    /// Counts the tenant's configurations; a session of an older one is checked against the new rules.
+    generation: u32,
+    inner_mtu: u16,
+    icmp_errors: IcmpErrorBudget,
+}
+
+impl Tenant {
+    /// A tenant without state. `seed` makes its random choices its own.
+    #[must_use]
+    pub fn new(entry: &TenantEntry, tunnels: Vec<TenantTunnel>, seed: u64, now: Instant) -> Self {
+        let config = Arc::clone(&entry.config);
+        let mut nat = Nat::new(config.limits, seed);
+        let policy = Policy::new(&config, &mut nat, now);
+        let attachments = config.attachments.iter().map(|attachment| interface(&config, attachment)).collect();
+        let (counters, inner_mtu) = (Arc::clone(&entry.counters), smallest_mtu(&config));
+        Self { config, counters, tunnels, attachments, nat, policy, generation: 0, inner_mtu, icmp_errors: IcmpErrorBudget::default() }
+    }
+
+    /// Take over a changed configuration. Sessions stay, and are checked against the new rules at their next packet;
+    /// attachments that did not change keep their neighbours. Returns the attachments that went away.
+    pub fn reconfigure(&mut self, entry: &TenantEntry, tunnels: Vec<TenantTunnel>, now: Instant) -> Vec<Interface> {
+        let old = std::mem::replace(&mut self.config, Arc::clone(&entry.config));
+        let mut interfaces: Vec<Option<Interface>> = std::mem::take(&mut self.attachments).into_iter().map(Some).collect();
+        for (index, attachment) in self.config.attachments.iter().enumerate() {
+            let same = old.attachments.get(index).is_some_and(|old| old == attachment)
+                && owned(&old, attachment) == owned(&self.config, attachment);
+            let kept = if same { interfaces[index].take() } else { None };
+            self.attachments.push(kept.unwrap_or_else(|| interface(&self.config, attachment)));
+        }
+        self.counters = Arc::clone(&entry.counters);
+        self.tunnels = tunnels;
+        self.nat.set_limits(self.config.limits);
+        self.policy = Policy::new(&self.config, &mut self.nat, now);
+        self.generation = self.generation.wrapping_add(1);
+        self.inner_mtu = smallest_mtu(&self.config);
+        interfaces.into_iter().flatten().collect()
+    }
+
+    /// The class of an inner packet that left a tunnel.
+    ///
+    /// # Errors
+    /// [`DropReason::TenantIsolated`], [`DropReason::SourceNotAdmitted`], [`DropReason::ClassIsolated`].
+    pub fn admit(&self, inner: &Inner) -> Result<TrafficClass, DropReason> {
+        self.admit_tenant()?;
+        let class = self.policy.class_of(inner.source)?;
+        self.admit_class(class)?;
+        Ok(class)
+    }
+
+    /// Refuse everything of a tenant that an operator cut off.
+    ///
+    /// # Errors
+    /// [`DropReason::TenantIsolated`].
+    pub fn admit_tenant(&self) -> Result<(), DropReason> {
+        if self.config.isolated { Err(DropReason::TenantIsolated) } else { Ok(()) }
+    }
+
+    fn admit_class(&self, class: TrafficClass) -> Result<(), DropReason> {
+        if self.config.isolated_classes[class as usize] { Err(DropReason::ClassIsolated) } else { Ok(()) }
+    }
+
+    /// The session of a packet that left a tunnel; opens one where the rules allow it.
+    ///
+    /// # Errors
+    /// Reasons of the policy and NAT stages.
+    pub fn session_from_office(
+        &mut self,
+        class: TrafficClass,
+        inner: &Inner,
+        conventional_lgwan: &[Ipv4Network],
+        now: Instant,
+    ) -> Result<SessionId, DropReason> {
+        if let Some(session) = self.nat.find_from_office(inner) {
+            self.check_generation(session, conventional_lgwan, now)?;
+            return Ok(session);
+        }
+        let flow = self.policy.open_to_cloud(&self.config, conventional_lgwan, class, opening(inner))?;
+        self.open(flow, inner, now)
+    }
+
+    /// The session of a packet from a cloud network; opens one where a callback allows it.
+    ///
+    /// # Errors
+    /// Reasons of the policy and NAT stages.
+    pub fn session_from_cloud(
+        &mut self,
+        attachment: AttachmentId,
+        inner: &Inner,
+        conventional_lgwan: &[Ipv4Network],
+        now: Instant,
+    ) -> Result<SessionId, DropReason> {
+        if let Some(session) = self.nat.find_from_cloud(attachment, inner) {
+            self.check_generation(session, conventional_lgwan, now)?;
+            self.admit_class(self.nat.session(session).class)?;
+            return Ok(session);
+        }
+        let flow = match self.policy.open_to_office(&self.config, attachment, opening(inner)) {
+            // To one of our own translated addresses it was meant as an answer; to anything else it never had a chance.
+            Err(DropReason::CallbackNotAllowed) if self.attachments[usize::from(attachment.0)].owns(inner.destination) => {
+                return Err(DropReason::NoSession);
+            }
+            outcome => outcome?,
+        };
+        self.admit_class(flow.class)?;
+        self.open(flow, inner, now)
+    }
+
+    fn open(&mut self, flow: NewFlow, inner: &Inner, now: Instant) -> Result<SessionId, DropReason> {
+        let session = self.nat.open(&flow, self.generation, inner, now)?;
+        self.counters.sessions_opened.add(1);
+        Ok(session)
+    }
+
+    /// A session of an older configuration lives on only if the present rules would open the very same one.
+    pub fn check_generation(&mut self, id: SessionId, conventional_lgwan: &[Ipv4Network], now: Instant) -> Result<(), DropReason> {
+        let session = self.nat.session(id);
+        if session.generation == self.generation {
+            return Ok(());
+        }
+        let permitted = match session.opened_by {
+            Direction::OfficeToCloud => {
+                let opening = Opening { protocol: session.protocol, source: session.office, destination: session.office_remote };
+                self.policy
+                    .class_of(session.office.addr)
+                    .and_then(|class| self.policy.open_to_cloud(&self.config, conventional_lgwan, class, opening))
+                    .is_ok_and(|flow| {
+                        flow.class == session.class
+                            && flow.attachment == session.attachment
+                            && flow.translated_destination == session.cloud_remote
+                            && self.nat.has_source(id, flow.translated_source)
+                    })
+            }
+            Direction::CloudToOffice => {
+                let opening = Opening { protocol: session.protocol, source: session.cloud_remote, destination: session.cloud_local };
+                self.policy.open_to_office(&self.config, session.attachment, opening).is_ok_and(|flow| {
+                    flow.class == session.class
+                        && flow.translated_destination == session.office
+                        && self.nat.has_source(id, flow.translated_source)
+                })
+            }
+        };
+        if permitted {
+            self.nat.set_generation(id, self.generation);
+            Ok(())
+        } else {
+            self.nat.remove(id, now);
+            Err(DropReason::SessionRevoked)
+        }
+    }
+
+    /// Translate an office host's ICMP error about a packet that the cloud sent.
+    ///
+    /// # Errors
+    /// Reasons of the NAT stage; [`DropReason::IcmpErrorUnmatched`] also where the sender is of another class than the flow.
+    pub fn icmp_error_to_cloud(
+        &mut self,
+        class: TrafficClass,
+        packet: &mut [u8],
+        inner: &Inner,
+        conventional_lgwan: &[Ipv4Network],
+        now: Instant,
+    ) -> Result<SessionId, DropReason> {
+        let session = self.nat.icmp_error_to_cloud(packet, inner)?;
+        if self.nat.session(session).class != class {
+            return Err(DropReason::IcmpErrorUnmatched);
+        }
+        self.check_generation(session, conventional_lgwan, now)?;
+        Ok(session)
+    }
+
+    /// Translate an ICMP error from a cloud network about a packet that the office sent.
+    ///
+    /// # Errors
+    /// Reasons of the NAT stage, and [`DropReason::ClassIsolated`].
+    pub fn icmp_error_to_office(
+        &mut self,
+        attachment: AttachmentId,
+        packet: &mut [u8],
+        inner: &Inner,
+        conventional_lgwan: &[Ipv4Network],
+        now: Instant,
+    ) -> Result<SessionId, DropReason> {
+        let session = self.nat.icmp_error_to_office(attachment, packet, inner)?;
+        self.admit_class(self.nat.session(session).class)?;
+        self.check_generation(session, conventional_lgwan, now)?;
+        Ok(session)
+    }
+
+    /// Largest inner packet that every one of its tunnels carries, in bytes.
+    #[must_use]
+    pub fn inner_mtu(&self) -> u16 {
+        self.inner_mtu
+    }
+
+    /// Largest packet that an attachment's port carries, in bytes.
+    #[must_use]
+    pub fn cloud_mtu(&self, attachment: AttachmentId) -> u16 {
+        self.config.attachments[usize::from(attachment.0)].mtu
+    }
+
+    /// Whether `tunnel` can carry a packet now.
+    ///
+    /// # Errors
+    /// [`DropReason::TunnelDown`] or [`DropReason::TunnelPeerAddressUnknown`].
+    pub fn ready(&self, tunnel: TunnelId, now: Instant) -> Result<(), DropReason> {
+        let tunnel = &self.tunnels[usize::from(tunnel.0)].tunnel;
+        match (tunnel.state(now).up, tunnel.peer()) {
+            (true, Some(_)) => Ok(()),
+            (_, None) => Err(DropReason::TunnelPeerAddressUnknown),
+            (false, _) => Err(DropReason::TunnelDown),
+        }
+    }
+
+    /// Which of its tunnels carries a packet back to the office: the first that is up, in the order of the configuration.
+    #[must_use]
+    pub fn return_tunnel(&self, now: Instant) -> TunnelId {
+        let up = (0u8..).zip(&self.tunnels).find(|(_, tunnel)| tunnel.tunnel.state(now).up);
+        TunnelId(up.map_or(0, |(index, _)| index))
+    }
+
+    /// Whether the relay may send one more ICMP error on this tenant's account.
+    pub fn may_send_icmp_error(&mut self, now: Instant) -> bool {
+        self.icmp_errors.take(now)
+    }
+
+    /// Bring the gauges up to date.
+    pub fn publish_gauges(&self, now: Instant) {
+        self.counters.sessions.set(self.nat.sessions_alive() as u64);
+        self.counters.mappings.set(self.nat.mappings_alive() as u64);
+        for slot in &self.tunnels {
+            let state = slot.tunnel.state(now);
+            slot.counters.up.set(u64::from(state.up));
+            slot.counters.changed_at_nanos.set(state.changed_at.map_or(0, Instant::as_nanos));
+            slot.counters.handshake_at_nanos.set(state.handshake_at.map_or(0, Instant::as_nanos));
+            slot.counters.heard_at_nanos.set(state.heard_at.map_or(0, Instant::as_nanos));
+        }
+    }
+}
+
+fn smallest_mtu(config: &TenantConfig) -> u16 {
+    config.tunnels.iter().map(|tunnel| tunnel.mtu).min().unwrap_or(u16::MAX)
+}
+
+fn opening(inner: &Inner) -> Opening {
+    Opening {
+        protocol: inner.protocol,
+        source: Endpoint { addr: inner.source, port: inner.source_port },
+        destination: Endpoint { addr: inner.destination, port: inner.destination_port },
+    }
+}
+
+fn interface(config: &TenantConfig, attachment: &AttachmentConfig) -> Interface {
+    let owned = owned(config, attachment);
+    Interface::new(attachment.port, attachment.vlan, attachment.address, Some(attachment.gateway), owned, NEIGHBORS)
+}
+
+/// The translated addresses that hosts on this attachment may ask for: pools, static sources, callback destinations.
+fn owned(config: &TenantConfig, attachment: &AttachmentConfig) -> Vec<Ipv4Network> {
+    let named = |id: AttachmentId| config.attachments.get(usize::from(id.0)).is_some_and(|other| other.name == attachment.name);
+    let sources = config.sources.iter().filter(|source| named(source.attachment)).flat_map(|source| match &source.translation {
+        SourceTranslation::Napt(prefixes) => prefixes.clone(),
+        SourceTranslation::Static(pairs) => pairs.iter().map(|(_, cloud)| Ipv4Network::from(*cloud)).collect(),
+        SourceTranslation::Keep => Vec::new(),
+    });
+    let callbacks = config.callbacks.iter().filter(|callback| named(callback.attachment)).map(|callback| Ipv4Network::from(callback.to));
+    sources.chain(callbacks).collect()
+}
+
+/// A budget that refills evenly.
+#[derive(Debug, Default)]
+struct IcmpErrorBudget {
+    spent_until: Instant,
+}
+
+impl IcmpErrorBudget {
+    fn take(&mut self, now: Instant) -> bool {
+        let interval = Duration::from_secs(1) / ICMP_ERRORS_PER_SECOND;
+        let spent_until = self.spent_until.max(now) + interval;
+        if spent_until > now + interval * ICMP_ERRORS_PER_SECOND {
+            return false;
+        }
+        self.spent_until = spent_until;
+        true
+    }
+}

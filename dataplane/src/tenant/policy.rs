@@ -1,0 +1,202 @@
+//! What a tenant may do: default deny, opened by class, protocol and port, in one direction.
+//!
+//! Consulted for the first packet of a flow and again after a reload; between those a session remembers the answer.
+
+use std::net::Ipv4Addr;
+
+use ipnetwork::Ipv4Network;
+
+use crate::drop_reason::DropReason;
+use crate::nat::{Direction, Endpoint, Nat, NewFlow, PoolId, PoolKey, PoolKind, RuleId, Source};
+use crate::router_config::{
+    Allow, AttachmentId, CallbackConfig, OfficePrefix, PortMap, RuleState, ServiceConfig, SourceTranslation, TenantConfig, TrafficClass,
+};
+use crate::time::Instant;
+use crate::wire::inner::Protocol;
+
+/// A flow that somebody wants to open: who, to whom, as its first packet says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Opening {
+    /// TCP, UDP or ICMP echo.
+    pub protocol: Protocol,
+    /// The opener.
+    pub source: Endpoint,
+    /// Where to, as the opener sees it.
+    pub destination: Endpoint,
+}
+
+/// A tenant's rules, arranged for looking up.
+#[derive(Debug)]
+pub struct Policy {
+    /// Longest prefix first.
+    office: Vec<OfficePrefix>,
+    /// Indices into `TenantConfig::services`, longest office-side prefix first.
+    services: Vec<u16>,
+    /// The `napt` pool of each entry of `TenantConfig::sources`.
+    source_pools: Vec<Option<PoolId>>,
+    /// The pool (of one address) that each callback's global source is.
+    callback_pools: Vec<PoolId>,
+}
+
+impl Policy {
+    /// Arrange the rules of `config`, and give `nat` the pools they need.
+    #[must_use]
+    pub fn new(config: &TenantConfig, nat: &mut Nat, now: Instant) -> Self {
+        let mut office = config.office.clone();
+        office.sort_by_key(|office| std::cmp::Reverse(office.prefix.prefix()));
+        let mut services: Vec<u16> = (0..=u16::MAX).take(config.services.len()).collect();
+        services.sort_by_key(|index| std::cmp::Reverse(config.services[usize::from(*index)].office_side.prefix()));
+        let source_pools = config
+            .sources
+            .iter()
+            .map(|source| match &source.translation {
+                SourceTranslation::Napt(prefixes) => Some({
+                    let key = PoolKey { class: source.class, attachment: source.attachment, kind: PoolKind::Office };
+                    nat.pool(key, prefixes, now)
+                }),
+                SourceTranslation::Static(_) | SourceTranslation::Keep => None,
+            })
+            .collect();
+        let callback_pools = config
+            .callbacks
+            .iter()
+            .map(|callback| {
+                let key = PoolKey { class: callback.class, attachment: callback.attachment, kind: PoolKind::Callback(callback.source) };
+                nat.pool(key, &[Ipv4Network::from(callback.source)], now)
+            })
+            .collect();
+        Self { office, services, source_pools, callback_pools }
+    }
+
+    /// The class of an office host, by the longest prefix that holds it.
+    ///
+    /// # Errors
+    /// [`DropReason::SourceNotAdmitted`] where none does.
+    pub fn class_of(&self, host: Ipv4Addr) -> Result<TrafficClass, DropReason> {
+        let office = self.office.iter().find(|office| office.prefix.contains(host));
+        office.map(|office| office.class).ok_or(DropReason::SourceNotAdmitted)
+    }
+
+    /// May an office host of `class` open this flow, and how is it translated?
+    ///
+    /// # Errors
+    /// The policy stage's reasons, and [`DropReason::SourceNotTranslated`].
+    pub fn open_to_cloud(
+        &self,
+        config: &TenantConfig,
+        conventional_lgwan: &[Ipv4Network],
+        class: TrafficClass,
+        opening: Opening,
+    ) -> Result<NewFlow, DropReason> {
+        if conventional_lgwan.iter().any(|prefix| prefix.contains(opening.destination.addr)) {
+            return Err(DropReason::ConventionalLgwan);
+        }
+        let (rule, service, port) = self.find_service(config, class, opening)?;
+        in_force(service.state)?;
+        let translated_source = self.source(config, class, service.attachment, opening.source.addr)?;
+        Ok(NewFlow {
+            opened_by: Direction::OfficeToCloud,
+            class,
+            rule: RuleId::Service(rule),
+            attachment: service.attachment,
+            protocol: opening.protocol,
+            source: opening.source,
+            destination: opening.destination,
+            translated_destination: Endpoint { addr: counterpart(service, opening.destination.addr), port },
+            translated_source,
+        })
+    }
+
+    /// The service that opens this, or the reason of the one that came nearest.
+    fn find_service<'a>(
+        &self,
+        config: &'a TenantConfig,
+        class: TrafficClass,
+        opening: Opening,
+    ) -> Result<(u16, &'a ServiceConfig, u16), DropReason> {
+        let mut nearest = DropReason::DestinationUnknown;
+        for &index in &self.services {
+            let service = &config.services[usize::from(index)];
+            if !service.office_side.contains(opening.destination.addr) {
+                continue;
+            }
+            match (service.class == class, allowed(&service.allow, opening.protocol, opening.destination.port)) {
+                (true, Some(port)) => return Ok((index, service, port)),
+                (true, None) => nearest = DropReason::ServicePortClosed,
+                (false, _) if nearest == DropReason::DestinationUnknown => nearest = DropReason::ServiceOfOtherClass,
+                (false, _) => {}
+            }
+        }
+        Err(nearest)
+    }
+
+    fn source(&self, config: &TenantConfig, class: TrafficClass, attachment: AttachmentId, office: Ipv4Addr) -> Result<Source, DropReason> {
+        let mut sources = config.sources.iter().zip(&self.source_pools);
+        let (source, pool) =
+            sources.find(|(source, _)| source.class == class && source.attachment == attachment).ok_or(DropReason::SourceNotTranslated)?;
+        match (&source.translation, pool) {
+            (SourceTranslation::Keep, _) => Ok(Source::Fixed(office)),
+            (SourceTranslation::Static(pairs), _) => {
+                let index = pairs.binary_search_by_key(&office, |(office, _)| *office).map_err(|_| DropReason::SourceNotTranslated)?;
+                Ok(Source::Fixed(pairs[index].1))
+            }
+            (SourceTranslation::Napt(_), Some(pool)) => Ok(Source::Pool(*pool)),
+            (SourceTranslation::Napt(_), None) => Err(DropReason::SourceNotTranslated),
+        }
+    }
+
+    /// May a cloud host behind `attachment` open this flow, and how is it translated?
+    ///
+    /// # Errors
+    /// [`DropReason::CallbackNotAllowed`], or why the callback is not in force.
+    pub fn open_to_office(&self, config: &TenantConfig, attachment: AttachmentId, opening: Opening) -> Result<NewFlow, DropReason> {
+        let candidates = (0u16..).zip(config.callbacks.iter().zip(&self.callback_pools));
+        for (index, (callback, pool)) in candidates {
+            let Some(port) = callback_port(callback, attachment, opening) else { continue };
+            in_force(callback.state)?;
+            return Ok(NewFlow {
+                opened_by: Direction::CloudToOffice,
+                class: callback.class,
+                rule: RuleId::Callback(index),
+                attachment,
+                protocol: opening.protocol,
+                source: opening.source,
+                destination: opening.destination,
+                translated_destination: Endpoint { addr: callback.office, port },
+                translated_source: Source::Pool(*pool),
+            });
+        }
+        Err(DropReason::CallbackNotAllowed)
+    }
+}
+
+fn in_force(state: RuleState) -> Result<(), DropReason> {
+    match state {
+        RuleState::Open => Ok(()),
+        RuleState::OutsideValidity => Err(DropReason::RuleNotValidNow),
+        RuleState::Isolated => Err(DropReason::ServiceIsolated),
+    }
+}
+
+/// The cloud-side address that stands where `office_side` stands in its prefix.
+fn counterpart(service: &ServiceConfig, office_side: Ipv4Addr) -> Ipv4Addr {
+    let host_bits = !u32::from(service.office_side.mask());
+    Ipv4Addr::from(u32::from(service.cloud_side.network()) | (u32::from(office_side) & host_bits))
+}
+
+fn callback_port(callback: &CallbackConfig, attachment: AttachmentId, opening: Opening) -> Option<u16> {
+    let matches = callback.attachment == attachment
+        && callback.to == opening.destination.addr
+        && callback.from.iter().any(|prefix| prefix.contains(opening.source.addr));
+    if matches { allowed(&callback.allow, opening.protocol, opening.destination.port) } else { None }
+}
+
+/// The destination port that an opened port becomes; `None` where it is not opened. An echo's identifier stays.
+fn allowed(allow: &[Allow], protocol: Protocol, port: u16) -> Option<u16> {
+    let mapped = |map: &PortMap| map.from.contains(&port).then(|| map.to.saturating_add(port - map.from.start()));
+    allow.iter().find_map(|allow| match (allow, protocol) {
+        (Allow::Tcp(map), Protocol::Tcp) | (Allow::Udp(map), Protocol::Udp) => mapped(map),
+        (Allow::IcmpEcho, Protocol::Icmp) => Some(port),
+        _ => None,
+    })
+}

@@ -1,0 +1,193 @@
+//! Taking over a configuration: unchanged tenants are left alone, changed ones keep what still fits, removed ones lose everything at once.
+
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
+
+use crate::counters::{DropCounters, TunnelCounters};
+use crate::drop_reason::DropReason;
+use crate::link::Interface;
+use crate::router_config::{
+    AttachmentId, EndpointConfig, EndpointKind, PortConfig, PortId, RouterConfig, TenantEntry, TunnelConfig, TunnelId, TunnelKind, Vlan,
+};
+use crate::tenant::{Tenant, TenantTunnel};
+use crate::time::Instant;
+use crate::tunnel::wireguard::{WireGuardListener, WireGuardTunnel};
+use crate::tunnel::{AnyTunnel, TenantId, TunnelKey};
+use crate::worker::control::{Event, Retired};
+use crate::worker::ledger::Ledger;
+use crate::worker::{Endpoint, Worker};
+
+/// Next hops of an access network: gateways and the municipal routers that are directly connected.
+const ACCESS_NEIGHBORS: usize = 1024;
+
+/// A tenant that is new or not as it was: its place, where it has one, and those of its tunnels that go on, in their places.
+struct Change<'a> {
+    id: Option<TenantId>,
+    kept: Vec<Option<TenantTunnel>>,
+    entry: &'a TenantEntry,
+}
+
+/// The relay's presence in the network of each port that has an address.
+pub(super) fn access_interfaces(config: &RouterConfig) -> Vec<Option<Interface>> {
+    let ports = (0u8..).zip(&config.ports);
+    let interface = |(index, port): (u8, &PortConfig)| {
+        port.address.map(|address| Interface::new(PortId(index), Vlan::Untagged, address, port.gateway, Vec::new(), ACCESS_NEIGHBORS))
+    };
+    ports.map(interface).collect()
+}
+
+impl Worker {
+    /// Make `config` the one that packets meet from now on.
+    pub(super) fn adopt(&mut self, generation: u64, config: Arc<RouterConfig>, now: Instant) {
+        let old = std::mem::replace(&mut self.config, config);
+        let config = Arc::clone(&self.config);
+        self.retire_missing(&config, now);
+        if self.endpoints.is_empty() || old.endpoints != config.endpoints {
+            self.replace_endpoints(&config, now);
+        }
+        // Keys and VLANs may move from one tenant to another: first everybody lets go, then everybody takes.
+        let changes: Vec<Change<'_>> = config.tenants.iter().filter_map(|entry| self.let_go(entry, now)).collect();
+        for change in changes {
+            match change.id {
+                Some(id) => self.change_tenant(id, change.kept, change.entry, now),
+                None => self.add_tenant(change.entry, now),
+            }
+        }
+        self.link_attachments();
+        self.ledger.counters.generation.set(generation);
+    }
+
+    /// Remove the tenants that `config` does not have.
+    fn retire_missing(&mut self, config: &RouterConfig, now: Instant) {
+        let staying: HashSet<&str> = config.tenants.iter().map(|entry| &*entry.config.name).collect();
+        let leaving: Vec<TenantId> = self.names.iter().filter(|(name, _)| !staying.contains(&***name)).map(|(_, id)| *id).collect();
+        for id in leaving {
+            let Some(mut tenant) = self.tenants[id.0 as usize].take() else { continue };
+            self.names.remove(&tenant.config.name);
+            self.unlink(&tenant, now);
+            let interfaces = std::mem::take(&mut tenant.attachments);
+            drain_held(interfaces, &mut self.ledger, &tenant.counters.drops);
+            self.retire(Retired::new(tenant));
+        }
+    }
+
+    /// Freeing a tenant may take a while: the control plane does it.
+    fn retire(&mut self, retired: Retired) {
+        if let Err(rtrb::PushError::Full(Event::Retired(retired))) = self.events.push(Event::Retired(retired)) {
+            drop(retired);
+        }
+    }
+
+    /// Another key or port of the relay's own: every tunnel of the endpoint begins anew.
+    fn replace_endpoints(&mut self, config: &RouterConfig, now: Instant) {
+        let ids: Vec<TenantId> = self.names.values().copied().collect();
+        for id in ids {
+            if let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() {
+                for slot in tenant.tunnels.drain(..) {
+                    self.tunnels.remove(slot.index, now);
+                }
+            }
+        }
+        let endpoint = |endpoint: &EndpointConfig| {
+            let EndpointKind::WireGuard { listen, private_key } = &endpoint.kind;
+            let address = config.ports[usize::from(endpoint.port.0)].address.expect("validated: a port with endpoints has an address");
+            let local = SocketAddrV4::new(address.ip(), listen.get());
+            Endpoint { port: endpoint.port, local, listener: WireGuardListener::new(private_key) }
+        };
+        self.endpoints = config.endpoints.iter().map(endpoint).collect();
+    }
+
+    /// `None` for a tenant that stays as it is. The tunnels of a changed one that do not go on end here.
+    fn let_go<'a>(&mut self, entry: &'a TenantEntry, now: Instant) -> Option<Change<'a>> {
+        let Some(id) = self.names.get(&entry.config.name).copied() else { return Some(Change { id: None, kept: Vec::new(), entry }) };
+        let tenant = self.tenants[id.0 as usize].as_deref_mut()?;
+        let complete = tenant.tunnels.len() == entry.config.tunnels.len();
+        if complete && (Arc::ptr_eq(&tenant.config, &entry.config) || tenant.config == entry.config) {
+            return None;
+        }
+        let old = std::mem::take(&mut tenant.tunnels).into_iter().enumerate();
+        let kept = old.map(|(index, tunnel)| {
+            let goes_on = entry.config.tunnels.get(index) == tenant.config.tunnels.get(index);
+            if !goes_on {
+                self.tunnels.remove(tunnel.index, now);
+            }
+            goes_on.then_some(tunnel)
+        });
+        Some(Change { id: Some(id), kept: kept.collect(), entry })
+    }
+
+    fn add_tenant(&mut self, entry: &TenantEntry, now: Instant) {
+        let slot = self.tenants.iter().position(Option::is_none).unwrap_or(self.tenants.len());
+        let id = TenantId(u32::try_from(slot).expect("fewer than 2^32 tenants"));
+        if slot == self.tenants.len() {
+            self.tenants.push(None);
+        }
+        let tunnels = self.make_tunnels(id, entry, Vec::new(), now);
+        let seed = self.next_seed();
+        self.tenants[slot] = Some(Box::new(Tenant::new(entry, tunnels, seed, now)));
+        self.names.insert(Arc::clone(&entry.config.name), id);
+    }
+
+    fn change_tenant(&mut self, id: TenantId, kept: Vec<Option<TenantTunnel>>, entry: &TenantEntry, now: Instant) {
+        let tunnels = self.make_tunnels(id, entry, kept, now);
+        let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { return };
+        let gone = tenant.reconfigure(entry, tunnels, now);
+        drain_held(gone, &mut self.ledger, &tenant.counters.drops);
+    }
+
+    /// The tunnels of `entry`, in its order: those that go on, and new ones for the rest.
+    fn make_tunnels(&mut self, id: TenantId, entry: &TenantEntry, kept: Vec<Option<TenantTunnel>>, now: Instant) -> Vec<TenantTunnel> {
+        let kept = kept.into_iter().chain(std::iter::repeat_with(|| None));
+        let wanted = entry.config.tunnels.iter().zip(&entry.tunnel_counters).zip(kept);
+        let mut tunnels = Vec::with_capacity(entry.config.tunnels.len());
+        for (number, ((config, counters), kept)) in (0u8..).zip(wanted) {
+            let key = TunnelKey { tenant: id, tunnel: TunnelId(number) };
+            tunnels.push(kept.unwrap_or_else(|| self.make_tunnel(key, config, counters, now)));
+        }
+        tunnels
+    }
+
+    fn make_tunnel(&mut self, key: TunnelKey, config: &TunnelConfig, counters: &Arc<TunnelCounters>, now: Instant) -> TenantTunnel {
+        let TunnelKind::WireGuard { public_key, .. } = &config.kind;
+        let index = self.tunnels.insert(config.endpoint, *public_key, key, now).expect("validated: keys are unique, tables fit");
+        let listener = &self.endpoints[usize::from(config.endpoint.0)].listener;
+        let tunnel = AnyTunnel::WireGuard(WireGuardTunnel::new(listener, config, index, now));
+        TenantTunnel { tunnel, index, counters: Arc::clone(counters) }
+    }
+
+    fn unlink(&mut self, tenant: &Tenant, now: Instant) {
+        for tunnel in &tenant.tunnels {
+            self.tunnels.remove(tunnel.index, now);
+        }
+    }
+
+    fn link_attachments(&mut self) {
+        self.attachments.clear();
+        for id in self.names.values() {
+            let Some(tenant) = self.tenants[id.0 as usize].as_deref() else { continue };
+            for (number, interface) in (0u8..).zip(&tenant.attachments) {
+                self.attachments.insert((interface.port, interface.vlan), (*id, AttachmentId(number)));
+            }
+        }
+    }
+
+    fn next_seed(&mut self) -> u64 {
+        let mut random = SmallRng::seed_from_u64(self.seed);
+        self.seed = random.next_u64();
+        random.next_u64()
+    }
+}
+
+/// Packets that waited on interfaces that are gone.
+fn drain_held(interfaces: Vec<Interface>, ledger: &mut Ledger, drops: &DropCounters) {
+    for mut interface in interfaces {
+        for packet in interface.neighbors.drain_held() {
+            ledger.unhold();
+            ledger.dropped(packet, DropReason::TenantRemoved, drops);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Where every packet's end is booked: the frames, and the conservation law over them.
+
+use std::sync::Arc;
+
+use crate::counters::{DropCounters, WorkerCounters};
+use crate::drop_reason::DropReason;
+use crate::packet::{FramePool, Packet};
+
+/// The free frames and the worker's books. Nothing else counts a packet's end.
+pub(super) struct Ledger {
+    pub(super) frames: FramePool,
+    pub(super) counters: Arc<WorkerCounters>,
+}
+
+impl Ledger {
+    /// An empty packet for bytes that the relay is about to write; not booked before it is sent or dropped.
+    pub(super) fn blank(&mut self) -> Option<Packet> {
+        self.frames.take().map(Packet::new)
+    }
+
+    /// Give back a frame whose packet goes on in another frame, or that was never used.
+    pub(super) fn release(&mut self, packet: Packet) {
+        self.frames.put(packet.into_frame());
+    }
+
+    /// A NIC handed in packets.
+    pub(super) fn received(&self, packets: u64) {
+        self.counters.received.add(packets);
+    }
+
+    /// The relay made a packet of its own; it will be sent, held or dropped like any other.
+    pub(super) fn generated(&self) {
+        self.counters.generated.add(1);
+    }
+
+    /// A NIC took packets.
+    pub(super) fn transmitted(&self, packets: u64) {
+        self.counters.transmitted.add(packets);
+    }
+
+    /// A packet ended here on purpose.
+    pub(super) fn absorbed(&mut self, packet: Packet) {
+        self.counters.absorbed.add(packet.segments());
+        self.release(packet);
+    }
+
+    /// A packet is lost: counted once for its reason, at the tenant or port that `drops` belongs to.
+    pub(super) fn dropped(&mut self, packet: Packet, reason: DropReason, drops: &DropCounters) {
+        self.lost(packet.segments(), reason, drops);
+        self.release(packet);
+    }
+
+    /// Packets are lost that have no frame any more, or never had one.
+    pub(super) fn lost(&self, packets: u64, reason: DropReason, drops: &DropCounters) {
+        drops.add(reason, packets);
+        self.counters.dropped.add(packets);
+    }
+
+    /// A packet starts to wait for its next hop.
+    pub(super) fn hold(&self) {
+        self.counters.held.set(self.counters.held.get() + 1);
+    }
+
+    /// A packet waits no longer.
+    pub(super) fn unhold(&self) {
+        self.counters.held.set(self.counters.held.get() - 1);
+    }
+}
