@@ -1,15 +1,24 @@
 //! Canaries: texts in every packet's payload that tell whose it is, and the watch for one where it must not be.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use memchr::memmem;
 
-use super::trunk::{Observer, Sighting};
+use super::background::Background;
+use super::error::DemoError;
+use super::namespaces::Namespace;
+use super::raw_socket::{RawSocket, wait_readable};
+use super::trunk::{Direction, Observer, Sighting};
 use super::vlan::VlanTag;
 
 /// What every canary starts with, so that one nobody thought of is seen too.
 const MARK: &[u8] = b"CANARY{";
+
+/// Nothing but frames and the stop signal wakes a tap; this is for a lost wake-up.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A text that only one tenant's (and class's) payload carries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,6 +101,34 @@ impl CanaryWatch {
         } else if let Some(count) = sighting.tag.and_then(|tag| seen.own.get_mut(&tag)) {
             *count += 1;
         }
+    }
+}
+
+/// Watches what arrives at an office. Dropping it stops it.
+#[derive(Debug)]
+pub struct CanaryTap {
+    _thread: Background,
+}
+
+impl CanaryTap {
+    /// Reports frames that arrive on `interface` to `watch` as if they were on the circuit `tag`: what may not be there may
+    /// not be here either.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn start(namespace: &Namespace, interface: &str, tag: VlanTag, watch: &CanaryWatch) -> Result<Self, DemoError> {
+        let (mut socket, watch) = (RawSocket::open(namespace, interface)?, watch.clone());
+        let thread = Background::start(namespace, &format!("tap {interface}"), move |signal| {
+            while let Ok(ready) = wait_readable(&[signal.as_fd(), socket.as_fd()], IDLE) {
+                if ready[0] {
+                    return;
+                }
+                while let Ok(Some(frame)) = socket.receive() {
+                    watch.look_at(&Sighting { direction: Direction::CloudToOffice, tag: Some(tag), frame });
+                }
+            }
+        })?;
+        Ok(Self { _thread: thread })
     }
 }
 

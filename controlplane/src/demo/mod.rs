@@ -9,6 +9,7 @@
 //! | [`vlan`], [`trunk`] | the far end of a VLAN trunk: one tag, one cloud |
 //! | [`canary`] | whose payload it is, and where it must never be seen |
 //! | [`municipality`] | a hall's own router: an embedded WireGuard client |
+//! | [`plan`], [`topology`] | three municipalities, and the world around the relay |
 //! | [`traffic`] | downloads, uploads, questions, pings, print jobs over kernel sockets |
 
 mod background;
@@ -19,10 +20,12 @@ pub mod links;
 pub mod municipality;
 pub mod namespaces;
 mod netlink;
+pub mod plan;
 pub mod privilege;
 pub mod raw_socket;
 #[cfg(test)]
 mod test_support;
+pub mod topology;
 pub mod traffic;
 pub mod trunk;
 pub mod vlan;
