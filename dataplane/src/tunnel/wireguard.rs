@@ -2,7 +2,7 @@
 //! what that library leaves to its embedder, or does otherwise than the whitepaper, is put right here (see `CONFORMANCE.md`).
 //!
 //! The library reads a clock of its own. `now` decides everything that is decided here; the two go at the same pace, and under the
-//! feature `simulation` whoever moves `now` moves the library's clock too ([`advance_library_clock`]).
+//! feature `simulation` whoever moves `now` moves the library's clock too (`advance_library_clock`).
 
 use std::net::SocketAddr;
 
