@@ -3,6 +3,7 @@
 //! [`open_ports`] takes interfaces over and starts the best driver each of them has; [`memory`] needs no interface at all.
 
 mod af_packet;
+mod af_xdp;
 mod error;
 mod ethtool;
 mod ingress_drop;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::af_packet::{AfPacket, AfPacketSocket};
-use super::error::NicError;
+use super::af_xdp::{AfXdp, AfXdpSocket, Attached, LEAST_FRAMES, Registration};
+use super::error::{MAX_MTU, NicError};
 use super::takeover::Takeover;
 use super::{Nic, NicDescription};
 use crate::packet::FramePool;
@@ -50,16 +51,58 @@ pub struct OpenPort {
 /// # Errors
 /// The first port that cannot be had, and why; those before it are given back.
 pub fn open_ports(specs: &[PortSpec], state_directory: &Path, pool: &mut FramePool) -> Result<Vec<OpenPort>, NicError> {
-    specs.iter().map(|spec| open_port(spec, state_directory, pool)).collect()
+    // Half of the memory for the receive rings of all ports, half for what is on its way.
+    let lend = pool.total() / 2 / specs.len().max(1);
+    let mut opener = Opener { pool, lend, registrations: Vec::new() };
+    specs.iter().map(|spec| opener.open(spec, state_directory)).collect()
 }
 
-fn open_port(spec: &PortSpec, state_directory: &Path, _pool: &mut FramePool) -> Result<OpenPort, NicError> {
-    if spec.driver == Driver::AfXdp {
-        return Err(NicError::io("use AF_XDP (not built yet)", &spec.interface, std::io::ErrorKind::Unsupported.into()));
+/// What the ports have in common.
+struct Opener<'a> {
+    pool: &'a mut FramePool,
+    /// Frames each port may lend to the kernel for receiving.
+    lend: usize,
+    registrations: Vec<Registration>,
+}
+
+impl Opener<'_> {
+    fn open(&mut self, spec: &PortSpec, state_directory: &Path) -> Result<OpenPort, NicError> {
+        let mut takeover = Takeover::begin(&spec.interface, spec.mtu, state_directory)?;
+        let nic: Box<dyn Nic> = match spec.driver {
+            Driver::AfPacket => Box::new(open_af_packet(spec, &mut takeover, "the configuration asks for it")?),
+            Driver::AfXdp => Box::new(self.open_af_xdp(spec, &mut takeover)?),
+            Driver::Auto => match self.open_af_xdp(spec, &mut takeover) {
+                Ok(nic) => Box::new(nic),
+                Err(error) => Box::new(open_af_packet(spec, &mut takeover, &format!("AF_XDP does not work here: {error}"))?),
+            },
+        };
+        Ok(OpenPort { name: spec.name.clone(), nic, takeover })
     }
-    let mut takeover = Takeover::begin(&spec.interface, spec.mtu, state_directory)?;
-    let nic: Box<dyn Nic> = Box::new(open_af_packet(spec, &mut takeover, "asked for")?);
-    Ok(OpenPort { name: spec.name.clone(), nic, takeover })
+
+    fn open_af_xdp(&mut self, spec: &PortSpec, takeover: &mut Takeover) -> Result<AfXdp, NicError> {
+        let interface = takeover.interface().clone();
+        let name = || interface.name.clone();
+        let failed = |doing| move |source| NicError::io(doing, &spec.interface, source);
+        if interface.mtu > u32::from(MAX_MTU) {
+            return Err(NicError::MtuTooLarge { interface: name(), mtu: interface.mtu });
+        }
+        if self.lend < LEAST_FRAMES {
+            return Err(NicError::FewFrames { interface: name(), frames: self.lend, needed: LEAST_FRAMES });
+        }
+        if let Some(offload) = takeover.offload_left(&["lro", "rxvlan"]) {
+            return Err(NicError::Offload { interface: name(), offload });
+        }
+        takeover.use_one_queue()?;
+        let program = Attached::best(interface.index).map_err(failed("attach an XDP program"))?;
+        // The program already drops what is not the relay's. This drop is for the moment between the end of the driver and that of
+        // the takeover, and a kernel without nftables can do without it.
+        let _ = takeover.drop_ingress();
+        takeover.bring_up()?;
+        let umem = self.pool.umem();
+        let socket = AfXdpSocket::open(&interface, umem, &mut self.registrations, program).map_err(failed("open AF_XDP"))?;
+        let description = describe(spec, takeover, "af_xdp", socket.mode(), socket.reason());
+        AfXdp::new(socket, self.lend, self.pool, description).map_err(failed("map the AF_XDP rings"))
+    }
 }
 
 fn open_af_packet(spec: &PortSpec, takeover: &mut Takeover, reason: &str) -> Result<AfPacket, NicError> {

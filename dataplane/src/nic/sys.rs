@@ -82,6 +82,12 @@ pub(super) fn kick(fd: RawFd) -> io::Result<()> {
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Wake the kernel for a receive ring; what it has to say comes through the ring.
+pub(super) fn wake_receive(fd: RawFd) {
+    // SAFETY: an empty buffer; the null pointers go with zero lengths.
+    unsafe { libc::recvfrom(fd, ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut(), ptr::null_mut()) };
+}
+
 /// Memory shared with the kernel through a descriptor; unmapped on drop.
 #[derive(Debug)]
 pub(super) struct Mapping {

@@ -87,7 +87,6 @@ impl Takeover {
     }
 
     /// Let the NIC use a single receive queue, for a driver that reads one.
-    #[expect(dead_code, reason = "AF_XDP, the next driver, needs it")]
     pub(super) fn use_one_queue(&mut self) -> Result<(), NicError> {
         let (control, name) = (&self.settings.control, self.interface.name.as_str());
         let channels = Channels::of(control, name).map_err(|source| NicError::io("count the queues", name, source))?;
@@ -100,7 +99,6 @@ impl Takeover {
     }
 
     /// The first offload of these that is still on.
-    #[expect(dead_code, reason = "AF_XDP, the next driver, needs it")]
     pub(super) fn offload_left(&self, names: &[&'static str]) -> Option<&'static str> {
         let is_left = |offload: &&super::ethtool::Offload| {
             names.contains(&offload.name) && offload.is_on(&self.settings.control, &self.interface.name)

@@ -9,14 +9,13 @@ use etherparse::{SlicedPacket, TransportSlice};
 use crate::support::{Station, in_own_network, plain_frame, sh, state_directory, tagged, veth};
 
 /// Frames of all lengths, with no, one and two tags, cross two ports of one worker in order and unchanged.
-fn forwards_everything(driver: Driver) {
-    veth("left", "left-far");
-    veth("right", "right-far");
+fn forwards_everything(driver: Driver, mode: &str) {
     // A kernel grants one 802.1Q tag on top of the MTU, and no second.
     sh("for end in left left-far right right-far; do ip link set $end mtu 1508; done");
     let mut pool = FramePool::new(8192).expect("frames");
     let spec = |interface: &str| dataplane::nic::PortSpec { name: interface.into(), interface: interface.into(), mtu: 1500, driver };
     let mut ports = open_ports(&[spec("left"), spec("right")], &state_directory(), &mut pool).expect("both open");
+    assert_eq!([ports[0].nic.description().mode.as_str(), ports[1].nic.description().mode.as_str()], [mode; 2]);
     let mut sender = Station::new("left-far", Driver::AfPacket);
     let mut receiver = Station::new("right-far", Driver::AfPacket);
 
@@ -43,6 +42,11 @@ fn forwards_everything(driver: Driver) {
     ports[1].nic.transmit(&mut pool, &mut batch);
     let held: usize = ports.iter().map(|port| port.nic.held()).sum();
     assert_eq!(pool.free() + held + batch.len(), pool.total());
+}
+
+fn two_pairs() {
+    veth("left", "left-far");
+    veth("right", "right-far");
 }
 
 /// A hundred thousand frames are echoed, and every frame of memory is accounted for at every step.
@@ -129,30 +133,39 @@ fn af_packet_names_what_it_loses() {
 }
 
 /// While the link is down the transmit ring fills; what it cannot take stays with the worker, and goes out when the link is back.
+fn leaves_what_a_full_ring_cannot_take(driver: Driver) {
+    veth("port", "far");
+    let mut relay = Station::new("port", driver);
+    let mut far = Station::new("far", Driver::AfPacket);
+    sh("ip link set port down");
+    let mut batch: Vec<Packet> =
+        (0..2000).map(|number| Packet::copied(relay.pool.take().expect("free"), &plain_frame(number, 60)).expect("fits")).collect();
+    relay.port.nic.transmit(&mut relay.pool, &mut batch);
+    assert_eq!(batch.len(), 2000 - 1024);
+    assert_eq!(relay.pool.free() + relay.port.nic.held() + batch.len(), relay.pool.total());
+    sh("ip link set port up");
+    for _ in 0..1000 {
+        relay.port.nic.transmit(&mut relay.pool, &mut batch);
+    }
+    assert!(batch.is_empty());
+    let arrived = far.receive_until(2000);
+    assert!(arrived == (0..2000).map(|number| plain_frame(number, 60)).collect::<Vec<_>>());
+    relay.assert_no_frame_lost();
+}
+
 #[test]
 fn af_packet_leaves_what_a_full_ring_cannot_take() {
     in_own_network("drivers::af_packet_leaves_what_a_full_ring_cannot_take", false, || {
-        veth("port", "far");
-        let mut relay = Station::new("port", Driver::AfPacket);
-        let mut far = Station::new("far", Driver::AfPacket);
-        sh("ip link set port down");
-        let mut batch: Vec<Packet> =
-            (0..2000).map(|number| Packet::copied(relay.pool.take().expect("free"), &plain_frame(number, 60)).expect("fits")).collect();
-        relay.port.nic.transmit(&mut relay.pool, &mut batch);
-        assert_eq!(batch.len(), 2000 - 1024);
-        assert_eq!(relay.pool.free() + batch.len(), relay.pool.total());
-        sh("ip link set port up");
-        while !batch.is_empty() {
-            relay.port.nic.transmit(&mut relay.pool, &mut batch);
-        }
-        let arrived = far.receive_until(2000);
-        assert!(arrived == (0..2000).map(|number| plain_frame(number, 60)).collect::<Vec<_>>());
+        leaves_what_a_full_ring_cannot_take(Driver::AfPacket);
     });
 }
 
 #[test]
 fn af_packet_forwards_everything() {
-    in_own_network("drivers::af_packet_forwards_everything", false, || forwards_everything(Driver::AfPacket));
+    in_own_network("drivers::af_packet_forwards_everything", false, || {
+        two_pairs();
+        forwards_everything(Driver::AfPacket, "copy");
+    });
 }
 
 #[test]
@@ -165,4 +178,79 @@ fn af_packet_echoes_many_without_losing_a_frame() {
 #[test]
 fn af_packet_finishes_checksums() {
     in_own_network("drivers::af_packet_finishes_checksums", false, || finishes_checksums(Driver::AfPacket));
+}
+
+#[test]
+fn af_xdp_forwards_everything() {
+    in_own_network("drivers::af_xdp_forwards_everything", true, || {
+        two_pairs();
+        forwards_everything(Driver::AfXdp, "copy (native)");
+    });
+}
+
+/// A veth that takes no program in its driver, as its peer sends on more queues than it receives on.
+#[test]
+fn af_xdp_forwards_everything_in_generic_mode() {
+    in_own_network("drivers::af_xdp_forwards_everything_in_generic_mode", true, || {
+        for near in ["left", "right"] {
+            sh(&format!("ip link add {near} numrxqueues 1 numtxqueues 1 type veth peer name {near}-far numtxqueues 2 numrxqueues 2"));
+            sh(&format!(
+                "sysctl -qw net.ipv6.conf.{near}-far.disable_ipv6=1; ip link set {near}-far up arp off; ethtool -L {near}-far tx 2 rx 2"
+            ));
+        }
+        forwards_everything(Driver::AfXdp, "copy (generic)");
+    });
+}
+
+#[test]
+fn af_xdp_echoes_many_without_losing_a_frame() {
+    in_own_network("drivers::af_xdp_echoes_many_without_losing_a_frame", true, || {
+        echoes_many_without_losing_a_frame(Driver::AfXdp);
+    });
+}
+
+#[test]
+fn af_xdp_leaves_what_a_full_ring_cannot_take() {
+    in_own_network("drivers::af_xdp_leaves_what_a_full_ring_cannot_take", true, || {
+        leaves_what_a_full_ring_cannot_take(Driver::AfXdp);
+    });
+}
+
+/// What arrives while the worker takes nothing is lost by count once the fill ring is empty, and every frame is still accounted for.
+#[test]
+fn af_xdp_counts_what_an_empty_fill_ring_loses() {
+    in_own_network("drivers::af_xdp_counts_what_an_empty_fill_ring_loses", true, || {
+        veth("port", "far");
+        let mut relay = Station::new("port", Driver::AfXdp);
+        let mut far = Station::new("far", Driver::AfPacket);
+        let lent = relay.port.nic.held();
+        assert_eq!(lent, 2048, "half of the pool's 4096");
+        far.send(&(0..3000).map(|number| plain_frame(number, 60)).collect::<Vec<_>>());
+        assert_eq!(relay.receive_until(3000).len(), lent);
+        assert_eq!(relay.port.nic.receive_lost(), 3000 - lent as u64);
+        relay.assert_no_frame_lost();
+    });
+}
+
+#[test]
+fn auto_takes_the_best_driver_and_says_why() {
+    in_own_network("drivers::auto_takes_the_best_driver_and_says_why", false, || {
+        veth("port", "far");
+        let relay = Station::new("port", Driver::Auto);
+        let description = relay.port.nic.description();
+        assert_eq!((description.driver, description.mode.as_str(), description.mtu), ("af_packet", "copy", 1500));
+        assert!(description.reason.contains("CAP_NET_ADMIN"), "without privileges there is no AF_XDP: {}", description.reason);
+    });
+}
+
+#[test]
+fn auto_takes_af_xdp_where_it_may() {
+    in_own_network("drivers::auto_takes_af_xdp_where_it_may", true, || {
+        veth("port", "far");
+        sh("ip link set port address 02:00:00:00:00:01");
+        let relay = Station::new("port", Driver::Auto);
+        let description = relay.port.nic.description();
+        assert_eq!((description.driver, description.mode.as_str(), description.mac), ("af_xdp", "copy (native)", [2, 0, 0, 0, 0, 1]));
+        assert!(description.reason.contains("no zero-copy"), "{}", description.reason);
+    });
 }

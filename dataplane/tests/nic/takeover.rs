@@ -19,8 +19,12 @@ fn settings(interface: &str) -> String {
 }
 
 fn refused(interface: &str) -> NicError {
+    refused_for(interface, Driver::AfPacket)
+}
+
+fn refused_for(interface: &str, driver: Driver) -> NicError {
     let mut pool = FramePool::new(64).expect("frames");
-    match open(interface, Driver::AfPacket, &mut pool) {
+    match open(interface, driver, &mut pool) {
         Ok(_) => panic!("{interface} must be refused"),
         Err(error) => error,
     }
@@ -80,82 +84,135 @@ fn a_port_is_given_back_as_it_was_and_only_one_relay_has_it() {
 /// The process to be killed: it takes the port and waits.
 #[test]
 fn holder_of_a_port() {
-    if std::env::var_os("CHUKEI_NIC_TEST_HOLD").is_none() {
-        return;
-    }
-    let mut pool = FramePool::new(64).expect("frames");
-    let port = open("port", Driver::AfPacket, &mut pool).expect("opens");
+    let driver = match std::env::var("CHUKEI_NIC_TEST_HOLD").as_deref() {
+        Ok("af_xdp") => Driver::AfXdp,
+        Ok(_) => Driver::AfPacket,
+        Err(_) => return,
+    };
+    let mut pool = FramePool::new(1024).expect("frames");
+    let port = open("port", driver, &mut pool).expect("opens");
     println!("\nholding {}", state_directory().display());
     let _ = std::io::stdin().read_line(&mut String::new());
     assert_eq!(port.name, "port-port");
 }
 
+/// Take the port in a second process, kill that, and take it over again in this one.
+fn heals_what_a_killed_run_left(driver: Driver, name: &str) {
+    veth("port", "far");
+    let before = settings("port");
+    let program = std::env::current_exe().expect("this test");
+    let mut child = Command::new(program)
+        .args(["takeover::holder_of_a_port", "--exact", "--nocapture"])
+        .env("CHUKEI_NIC_TEST_HOLD", name)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a second process");
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let directory = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("holding ").map(String::from)).expect("it holds");
+    assert_eq!(output("ip link show port").contains("xdp"), driver == Driver::AfXdp);
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    assert_ne!(settings("port"), before, "kill -9 leaves its traces");
+    assert!(!output("ip link show port").contains("xdp"), "the program ends with its process");
+    assert!(!output("nft list ruleset").contains("chukei"), "and so does the drop");
+    std::fs::rename(directory, state_directory()).expect("the next run looks in the same place");
+
+    let Station { port, .. } = Station::new("port", driver);
+    drop(port.nic);
+    port.takeover.restore().expect("restored");
+    assert_eq!(settings("port"), before, "the second run gives back what the first one found");
+}
+
 #[test]
 fn what_a_killed_run_left_is_healed() {
-    in_own_network("takeover::what_a_killed_run_left_is_healed", false, || {
+    in_own_network("takeover::what_a_killed_run_left_is_healed", false, || heals_what_a_killed_run_left(Driver::AfPacket, "af_packet"));
+}
+
+#[test]
+fn what_a_killed_af_xdp_run_left_is_healed() {
+    in_own_network("takeover::what_a_killed_af_xdp_run_left_is_healed", true, || heals_what_a_killed_run_left(Driver::AfXdp, "af_xdp"));
+}
+
+#[test]
+fn af_xdp_reads_one_queue_and_gives_the_others_back() {
+    in_own_network("takeover::af_xdp_reads_one_queue_and_gives_the_others_back", true, || {
+        sh("ip link add port numrxqueues 4 numtxqueues 4 type veth peer name far; ethtool -L port rx 4; ip link set far up");
+        let queues = || output("ethtool -l port | sed -n '/Current/,$p' | grep RX").trim().to_string();
+        assert_eq!(queues(), "RX:\t\t4");
+        let Station { port, .. } = Station::new("port", Driver::AfXdp);
+        assert_eq!(queues(), "RX:\t\t1");
+        drop(port.nic);
+        port.takeover.restore().expect("restored");
+        assert_eq!(queues(), "RX:\t\t4");
+    });
+}
+
+#[test]
+fn what_af_xdp_cannot_do_is_refused_with_a_remedy() {
+    in_own_network("takeover::what_af_xdp_cannot_do_is_refused_with_a_remedy", true, || {
         veth("port", "far");
         let before = settings("port");
-        let program = std::env::current_exe().expect("this test");
-        let mut child = Command::new(program)
-            .args(["takeover::holder_of_a_port", "--exact", "--nocapture"])
-            .env("CHUKEI_NIC_TEST_HOLD", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a second process");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let directory = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("holding ").map(String::from)).expect("it holds");
-        child.kill().expect("killed");
-        child.wait().expect("ended");
-        assert_ne!(settings("port"), before, "kill -9 leaves its traces");
-        std::fs::rename(directory, state_directory()).expect("the next run looks in the same place");
-
-        let relay = Station::new("port", Driver::AfPacket);
-        relay.port.takeover.restore().expect("restored");
-        assert_eq!(settings("port"), before, "the second run gives back what the first one found");
-        assert!(!output("nft list ruleset").contains("chukei"), "the drop ends with its process");
+        let error = refused_for("port", Driver::AfXdp);
+        assert!(matches!(error, NicError::FewFrames { frames: 32, needed: 128, .. }), "{error}");
+        sh("ip link set port mtu 9000");
+        let error = refused_for("port", Driver::AfXdp).to_string();
+        assert!(error.contains("9000") && error.contains("ip link set dev port mtu 1500"), "{error}");
+        sh("ip link set port mtu 1500");
+        assert_eq!(settings("port"), before, "a refusal changes nothing");
     });
 }
 
 /// A closed UDP port, an unreachable host: the kernel answers them on its own interfaces, and never on one that the relay has.
-#[test]
-fn the_kernel_is_silent_while_the_relay_has_the_port() {
-    in_own_network("takeover::the_kernel_is_silent_while_the_relay_has_the_port", false, || {
-        // What arrives on `port` for the kernel's address 10.9.9.9 would be answered through `answers`.
-        veth("port", "far");
-        veth("answers", "answers-far");
-        sh("ip address add 10.9.9.9/32 dev lo; ip link set answers up; ip address add 10.8.0.1/24 dev answers; \
+fn kernel_is_silent_while_the_relay_has_the_port(driver: Driver) {
+    // What arrives on `port` for the kernel's address 10.9.9.9 would be answered through `answers`.
+    veth("port", "far");
+    veth("answers", "answers-far");
+    sh("ip address add 10.9.9.9/32 dev lo; ip link set answers up; ip address add 10.8.0.1/24 dev answers; \
             ip neighbour add 10.8.0.5 lladdr 02:00:00:00:00:05 dev answers; \
             sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.port.rp_filter=0; ip link set port address 02:00:00:00:00:01");
-        let mut far = Station::new("far", Driver::AfPacket);
-        let mut answers = Station::new("answers-far", Driver::AfPacket);
-        let mut question = Vec::new();
-        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 5], [2, 0, 0, 0, 0, 1]).ipv4([10, 8, 0, 5], [10, 9, 9, 9], 64).udp(9, 9);
-        builder.write(&mut question, b"anybody there?").expect("a frame");
-        let mut answered = |far: &mut Station| {
-            answers.receive();
-            far.send(&[question.clone()]);
-            std::thread::sleep(Duration::from_millis(200));
-            answers.receive().iter().any(|frame| frame.get(23) == Some(&1) && frame.get(34..36) == Some(&[3, 3]))
-        };
+    let mut far = Station::new("far", Driver::AfPacket);
+    let mut answers = Station::new("answers-far", Driver::AfPacket);
+    let mut question = Vec::new();
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 5], [2, 0, 0, 0, 0, 1]).ipv4([10, 8, 0, 5], [10, 9, 9, 9], 64).udp(9, 9);
+    builder.write(&mut question, b"anybody there?").expect("a frame");
+    let mut answered = |far: &mut Station| {
+        answers.receive();
+        far.send(&[question.clone()]);
+        std::thread::sleep(Duration::from_millis(200));
+        answers.receive().iter().any(|frame| frame.get(23) == Some(&1) && frame.get(34..36) == Some(&[3, 3]))
+    };
 
-        sh("ip link set port up");
-        std::thread::sleep(Duration::from_millis(1500));
-        assert!(!far.receive().is_empty(), "a kernel with IPv6 speaks by itself (multicast reports, solicitations)");
-        assert!(answered(&mut far), "the kernel answers with port unreachable before");
-        sh("ip link set port down");
-        far.receive();
+    sh("ip link set port up");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(!far.receive().is_empty(), "a kernel with IPv6 speaks by itself (multicast reports, solicitations)");
+    assert!(answered(&mut far), "the kernel answers with port unreachable before");
+    sh("ip link set port down");
+    far.receive();
 
-        let mut relay = Station::new("port", Driver::AfPacket);
-        assert!(!answered(&mut far), "and is silent while the relay has the port");
-        assert_eq!(relay.receive_until(1), [question.clone()], "though the relay gets the frame");
-        std::thread::sleep(Duration::from_millis(1500));
-        assert_eq!(far.receive(), Vec::<Vec<u8>>::new(), "nothing the kernel made left the port");
+    let mut relay = Station::new("port", driver);
+    assert!(!answered(&mut far), "and is silent while the relay has the port");
+    assert_eq!(relay.receive_until(1), [question.clone()], "though the relay gets the frame");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(far.receive(), Vec::<Vec<u8>>::new(), "nothing the kernel made left the port");
 
-        let Station { port, .. } = relay;
-        drop(port.nic);
-        port.takeover.restore().expect("restored");
-        sh("ip link set port up");
-        assert!(answered(&mut far), "and answers again afterwards");
+    let Station { port, .. } = relay;
+    drop(port.nic);
+    port.takeover.restore().expect("restored");
+    sh("ip link set port up");
+    assert!(answered(&mut far), "and answers again afterwards");
+}
+
+#[test]
+fn the_kernel_is_silent_while_af_packet_has_the_port() {
+    in_own_network("takeover::the_kernel_is_silent_while_af_packet_has_the_port", false, || {
+        kernel_is_silent_while_the_relay_has_the_port(Driver::AfPacket);
+    });
+}
+
+#[test]
+fn the_kernel_is_silent_while_af_xdp_has_the_port() {
+    in_own_network("takeover::the_kernel_is_silent_while_af_xdp_has_the_port", true, || {
+        kernel_is_silent_while_the_relay_has_the_port(Driver::AfXdp);
     });
 }

@@ -1,0 +1,114 @@
+//! Opening an AF_XDP socket: program, memory, rings, bind; the best mode that driver and kernel offer.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use libc::{SOL_XDP, c_int};
+
+use super::program::{Attached, Attachment, Program};
+use crate::nic::interface::Interface;
+use crate::nic::sys;
+use crate::packet::{FRAME_SIZE, Umem};
+
+/// Entries of each ring. Fill and receive ring as deep as the deepest burst expected; completions never exceed transmissions.
+pub(super) const FILL_ENTRIES: u32 = 2048;
+pub(super) const RECEIVE_ENTRIES: u32 = 2048;
+pub(super) const TRANSMIT_ENTRIES: u32 = 1024;
+pub(super) const COMPLETION_ENTRIES: u32 = 1024;
+/// Room for the socket buffers of a whole transmit ring in copy mode.
+const SEND_BUFFER: c_int = 8 << 20;
+/// The one queue that is read. One worker reads one queue; with several workers each will have its own. Until then the takeover
+/// sets the NIC to one receive queue, so that nothing arrives where nobody listens.
+const QUEUE: u32 = 0;
+
+/// A program attached and a socket bound: what needs privileges to make.
+#[derive(Debug)]
+pub(in crate::nic) struct AfXdpSocket {
+    pub(super) fd: OwnedFd,
+    /// After the socket: what arrives between the two ends is dropped, not shown to the kernel.
+    _program: Program,
+    pub(super) attachment: Attachment,
+    pub(super) zero_copy: bool,
+    /// Why it is no better mode.
+    pub(super) reason: String,
+}
+
+/// A socket that registered the memory of all frames. Later ports share its registration, where they have the same mode.
+#[derive(Debug)]
+pub(in crate::nic) struct Registration {
+    fd: OwnedFd,
+    zero_copy: bool,
+}
+
+impl AfXdpSocket {
+    /// Open, bind and hook a socket to queue 0: zero-copy where the driver offers it, else copying.
+    pub(in crate::nic) fn open(
+        interface: &Interface,
+        umem: &Umem,
+        registrations: &mut Vec<Registration>,
+        Attached { program, attachment, mut reason }: Attached,
+    ) -> io::Result<Self> {
+        let zero_copy = match attachment {
+            Attachment::Native => bind_new(interface, umem, registrations, true),
+            // The program sees frames only after they were copied into socket buffers.
+            Attachment::Generic => Err(io::Error::new(io::ErrorKind::Unsupported, "generic XDP always copies")),
+        };
+        let (fd, zero_copy) = match zero_copy {
+            Ok(fd) => (fd, true),
+            Err(error) => {
+                reason += &format!("no zero-copy: {error}");
+                (bind_new(interface, umem, registrations, false)?, false)
+            }
+        };
+        program.insert(QUEUE, &fd)?;
+        if zero_copy {
+            reason += "the best there is";
+        }
+        Ok(Self { fd, _program: program, attachment, zero_copy, reason })
+    }
+}
+
+/// A new socket bound in this mode, on the memory that an earlier port registered in the same mode, or its own registration of it.
+///
+/// The kernel gives a shared registration one mode for all. Two registrations of the same memory (one a mode) have the same
+/// addresses, so frames move between all ports all the same.
+fn bind_new(interface: &Interface, umem: &Umem, registrations: &mut Vec<Registration>, zero_copy: bool) -> io::Result<OwnedFd> {
+    let fd = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0)?;
+    sys::set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER)
+        .or_else(|_| sys::set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &SEND_BUFFER))?;
+    let shared = registrations.iter().find(|registration| registration.zero_copy == zero_copy);
+    if shared.is_none() {
+        register(&fd, umem)?;
+    }
+    sys::set_option(&fd, SOL_XDP, libc::XDP_UMEM_FILL_RING, &FILL_ENTRIES)?;
+    sys::set_option(&fd, SOL_XDP, libc::XDP_UMEM_COMPLETION_RING, &COMPLETION_ENTRIES)?;
+    sys::set_option(&fd, SOL_XDP, libc::XDP_RX_RING, &RECEIVE_ENTRIES)?;
+    sys::set_option(&fd, SOL_XDP, libc::XDP_TX_RING, &TRANSMIT_ENTRIES)?;
+    let mode = if zero_copy { libc::XDP_ZEROCOPY } else { libc::XDP_COPY };
+    let address = libc::sockaddr_xdp {
+        sxdp_family: u16::try_from(libc::AF_XDP).expect("a small constant"),
+        // A shared registration brings its mode along and takes no other flag.
+        sxdp_flags: if shared.is_some() { libc::XDP_SHARED_UMEM } else { mode | libc::XDP_USE_NEED_WAKEUP },
+        sxdp_ifindex: interface.index,
+        sxdp_queue_id: QUEUE,
+        sxdp_shared_umem_fd: shared.map_or(0, |shared| u32::try_from(shared.fd.as_raw_fd()).expect("a descriptor")),
+    };
+    sys::bind(&fd, &address)?;
+    if shared.is_none() {
+        registrations.push(Registration { fd: fd.try_clone()?, zero_copy });
+    }
+    Ok(fd)
+}
+
+fn register(fd: &OwnedFd, umem: &Umem) -> io::Result<()> {
+    let registration = libc::xdp_umem_reg {
+        addr: umem.base().addr() as u64,
+        len: umem.len() as u64,
+        chunk_size: u32::try_from(FRAME_SIZE).expect("a small constant"),
+        // The kernel leaves 256 bytes in front of every received packet by itself: as many as `HEADROOM`.
+        headroom: 0,
+        flags: 0,
+        tx_metadata_len: 0,
+    };
+    sys::set_option(fd, SOL_XDP, libc::XDP_UMEM_REG, &registration)
+}
