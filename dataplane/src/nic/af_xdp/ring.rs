@@ -170,8 +170,10 @@ mod tests {
 
     /// Both ends of one ring in a file, its counters at `start`.
     fn ring(start: u32) -> (ProducerRing<u64>, ConsumerRing<u64>, File) {
-        let path = std::env::temp_dir().join(format!("chukei-ring-{}-{start}", std::process::id()));
-        let file = File::options().create(true).truncate(true).read(true).write(true).open(&path).expect("a file");
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("chukei-ring-{}-{number}", std::process::id()));
+        let file = File::options().create_new(true).read(true).write(true).open(&path).expect("a file");
         std::fs::remove_file(path).expect("unlinked");
         file.set_len(4096).expect("long enough");
         file.write_all_at(&start.to_ne_bytes(), OFFSETS.producer).expect("written");
