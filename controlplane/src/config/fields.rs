@@ -43,15 +43,17 @@ impl<T, F: FnMut(&Node, &mut Problems) -> Option<T>> Read<T> for F {}
 
 /// Adds "expected ..., found ..."; silent for a value that was refused before.
 pub(super) fn expected(what: &str, node: &Node, problems: &mut Problems) {
-    match &node.value {
-        Value::Refused => {}
-        Value::Text(text) => {
-            problems.error(&node.at, format!("expected {what}, found {}", quoted(text)));
-        }
-        other => {
-            problems.error(&node.at, format!("expected {what}, found {}", other.kind()));
-        }
-    }
+    let found = match &node.value {
+        Value::Refused => return,
+        Value::Null => "nothing".to_owned(),
+        Value::Text(text) => quoted(text),
+        Value::Bool(value) => format!("the word {value} (true or false)"),
+        Value::Integer(number) => format!("the number {number}"),
+        Value::Float(number) => format!("the number {number}"),
+        Value::Sequence(_) => "a list".to_owned(),
+        Value::Mapping(_) => "a mapping".to_owned(),
+    };
+    problems.error(&node.at, format!("expected {what}, found {found}"));
 }
 
 /// The entries of a mapping, or a problem.

@@ -98,3 +98,23 @@ fn decode(content: &[u8]) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     }
     Ok(key)
 }
+
+/// What a key file is for, which decides how it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    Private,
+    Preshared,
+}
+
+impl KeyKind {
+    /// The command that makes such a file, as messages show it.
+    pub fn keygen_command(self, path: &Path) -> String {
+        let path = path.display().to_string();
+        let plain = path.chars().all(|c| c.is_alphanumeric() || "/._-+@".contains(c));
+        let path = if plain { path } else { format!("'{}'", path.replace('\'', r"'\''")) };
+        match self {
+            KeyKind::Private => format!("chukei keygen {path}"),
+            KeyKind::Preshared => format!("chukei keygen --psk {path}"),
+        }
+    }
+}

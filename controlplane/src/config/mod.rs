@@ -6,8 +6,6 @@
 //! for one file or value goes on with the others, and what depends on a failed value stays silent.
 //! `configs/README.md` describes the language.
 
-#![allow(dead_code, reason = "the checks that read positions follow")]
-
 mod fields;
 pub mod keys;
 pub mod model;
@@ -19,6 +17,9 @@ mod source;
 mod tenant_file;
 mod tree;
 mod validate;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -60,16 +61,9 @@ struct Files {
     /// Paths in the files are relative to it.
     directory: PathBuf,
     relay: RelayFile,
-    tenants: Vec<TenantSource>,
+    tenants: Vec<TenantFile>,
     /// A tenant file could not be read at all: names that nobody defines may stand in it.
     some_unreadable: bool,
-}
-
-#[derive(Debug)]
-struct TenantSource {
-    /// The file as a whole.
-    at: At,
-    file: TenantFile,
 }
 
 impl Files {
@@ -111,12 +105,11 @@ fn read_files(path: &Path, problems: &mut Problems) -> Option<Files> {
     Some(files)
 }
 
-fn read_tenant(path: &Path, problems: &mut Problems) -> Option<TenantSource> {
+fn read_tenant(path: &Path, problems: &mut Problems) -> Option<TenantFile> {
     let name: Rc<str> = path.display().to_string().into();
     let text = source::read(path, &name, problems)?;
     let root = tree::parse(&text, &name, problems)?;
-    let file = tenant_file::read(&root, problems);
-    Some(TenantSource { at: At::whole_file(&name), file })
+    Some(tenant_file::read(&root, problems))
 }
 
 /// Files that the glob `tenants` names, sorted.

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use ipnetwork::Ipv4Network;
 
-use super::fields::{Field, MapReader, Spanned, each, entries, expected, one_or_many};
+use super::fields::{Field, MapReader, Spanned, each, entries, expected, many, one_or_many};
 use super::model::{Driver, Role};
-use super::problem::Problems;
+use super::problem::{Problems, quoted};
 use super::scalars::{self, identifier, integer, prefix};
 use super::tree::{Key, Node, Value};
 
@@ -24,8 +24,10 @@ const MOST_VIEWERS: usize = 4_096;
 #[derive(Debug, Default)]
 pub(super) struct RelayFile {
     pub(super) name: Field<String>,
-    pub(super) ports: Vec<(Key, PortEntry)>,
-    pub(super) endpoints: Vec<Spanned<EndpointEntry>>,
+    /// Invalid when a port could not be read at all: references to ports are not judged then.
+    pub(super) ports: Field<Vec<(Key, PortEntry)>>,
+    /// Invalid when an endpoint could not be read at all.
+    pub(super) endpoints: Field<Vec<Spanned<EndpointEntry>>>,
     pub(super) shared_addresses: Field<Vec<Spanned<Ipv4Network>>>,
     pub(super) conventional_lgwan: Field<Vec<Spanned<Ipv4Network>>>,
     pub(super) metrics: Field<MetricsEntry>,
@@ -80,16 +82,16 @@ pub(super) struct ViewerEntry {
 /// Reads what can be read; the rest has its problems.
 pub(super) fn read(root: &Node, problems: &mut Problems) -> RelayFile {
     let Some(mut map) = MapReader::open("the relay file", root, problems) else {
-        return RelayFile { tenants: Field::Invalid, ..RelayFile::default() };
+        return RelayFile { ports: Field::Invalid, endpoints: Field::Invalid, ..RelayFile::default() };
     };
     let name = map.required("relay", problems, identifier);
     let ports = map.required("ports", problems, ports);
-    let endpoints = map.required("endpoints", problems, |node, problems| each(MOST_ENDPOINTS, node, problems, endpoint));
+    let endpoints = map.required("endpoints", problems, |node, problems| many(MOST_ENDPOINTS, node, problems, endpoint));
     let prefixes = |node: &Node, problems: &mut Problems| one_or_many(MOST_PREFIXES, node, problems, prefix);
     let file = RelayFile {
         name,
-        ports: taken(ports),
-        endpoints: taken(endpoints),
+        ports,
+        endpoints,
         shared_addresses: map.optional("shared_addresses", problems, prefixes),
         conventional_lgwan: map.optional("conventional_lgwan", problems, prefixes),
         metrics: map.optional("metrics", problems, metrics),
@@ -102,15 +104,7 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> RelayFile {
     file
 }
 
-/// The list, or none of it.
-pub(super) fn taken<T>(field: Field<Vec<T>>) -> Vec<T> {
-    match field {
-        Field::Given(spanned) => spanned.value,
-        Field::Absent | Field::Invalid => Vec::new(),
-    }
-}
-
-/// A mapping whose keys are names that the user chose.
+/// A mapping whose keys are names that the user chose; `None` when any entry is not what it should be at all.
 pub(super) fn named<T>(
     what: &str,
     limit: usize,
@@ -123,19 +117,18 @@ pub(super) fn named<T>(
         problems.error(&node.at, format!("has {} entries; 1 to {limit} are allowed", entries.len()));
         return None;
     }
-    let mut found = Vec::new();
-    for (key, node) in entries {
-        if !scalars::is_identifier(&key.name) {
-            problems
-                .error(&key.at, format!("`{}` is not a name for commands and metrics", key.name))
-                .help("letters and digits of any script, `-`, `_` and `.`; at most 63, a letter or digit first");
-            continue;
-        }
-        if let Some(value) = read(node, problems) {
-            found.push((key.clone(), value));
-        }
-    }
-    Some(found)
+    let found: Vec<Option<(Key, T)>> = entries
+        .iter()
+        .map(|(key, node)| {
+            let value = read(node, problems);
+            if scalars::is_identifier(&key.name) {
+                return value.map(|value| (key.clone(), value));
+            }
+            problems.error(&key.at, format!("{} is not a name for commands and metrics", quoted(&key.name))).help(scalars::IDENTIFIER_HELP);
+            None
+        })
+        .collect();
+    found.into_iter().collect()
 }
 
 fn ports(node: &Node, problems: &mut Problems) -> Option<Vec<(Key, PortEntry)>> {

@@ -15,8 +15,8 @@ const DEFAULT_STATE: &str = "/var/lib/chukei";
 
 pub(super) fn resolve(files: &Files) -> Option<RelayConfigModel> {
     let relay = &files.relay;
-    let ports: Vec<Port> = relay.ports.iter().map(|(key, entry)| port(key, entry)).collect::<Option<_>>()?;
-    let endpoints: Vec<Endpoint> = relay.endpoints.iter().map(|entry| endpoint(files, &entry.value)).collect::<Option<_>>()?;
+    let ports: Vec<Port> = relay.ports.value()?.iter().map(|(key, entry)| port(key, entry)).collect::<Option<_>>()?;
+    let endpoints: Vec<Endpoint> = relay.endpoints.value()?.iter().map(|entry| endpoint(files, &entry.value)).collect::<Option<_>>()?;
     let mut model = RelayConfigModel {
         name: relay.name.value()?.clone(),
         ports,
@@ -29,7 +29,7 @@ pub(super) fn resolve(files: &Files) -> Option<RelayConfigModel> {
         frames: relay.frames.value().copied(),
         tenants: Vec::new(),
     };
-    let tenants = files.tenants.iter().map(|source| tenant(files, &model, &source.file)).collect::<Option<_>>()?;
+    let tenants = files.tenants.iter().map(|file| tenant(files, &model, file)).collect::<Option<_>>()?;
     model.tenants = tenants;
     Some(model)
 }
@@ -69,7 +69,7 @@ fn endpoint(files: &Files, entry: &EndpointEntry) -> Option<Endpoint> {
 }
 
 fn port_index(files: &Files, name: &str) -> Option<PortIndex> {
-    files.relay.ports.iter().position(|(key, _)| key.name == name).map(PortIndex)
+    files.relay.ports.value()?.iter().position(|(key, _)| key.name == name).map(PortIndex)
 }
 
 fn api(relay: &RelayFile) -> Option<Api> {

@@ -17,6 +17,7 @@ use super::tree::{Node, Value};
 
 const LONGEST_NAME_CHARS: usize = 100;
 const LONGEST_IDENTIFIER_CHARS: usize = 63;
+pub(super) const IDENTIFIER_HELP: &str = "letters and digits of any script, `-`, `_` and `.`; at most 63, a letter or digit first";
 
 fn text<'n>(what: &str, node: &'n Node, problems: &mut Problems) -> Option<&'n str> {
     match &node.value {
@@ -59,9 +60,7 @@ pub fn is_identifier(name: &str) -> bool {
 pub(super) fn identifier(node: &Node, problems: &mut Problems) -> Option<String> {
     let text = text("a name", node, problems)?;
     if !is_identifier(text) {
-        problems
-            .error(&node.at, format!("{} is not a name for commands and metrics", quoted(text)))
-            .help("letters and digits of any script, `-`, `_` and `.`; at most 63, a letter or digit first");
+        problems.error(&node.at, format!("{} is not a name for commands and metrics", quoted(text))).help(IDENTIFIER_HELP);
         return None;
     }
     Some(text.to_owned())

@@ -10,7 +10,7 @@ use time::Date;
 use super::fields::{Field, MapReader, Spanned, each, entries, expected, help_for_unknown, many, one_or_many};
 use super::model::{Allow, Class, Vlan};
 use super::problem::{At, Problems, quoted};
-use super::relay_file::{named, taken};
+use super::relay_file::named;
 use super::scalars::{self, identifier, integer, ipv4, name, prefix};
 use super::tree::{Key, Node, Value};
 
@@ -30,7 +30,7 @@ pub(super) struct TenantFile {
     pub(super) name: Field<String>,
     pub(super) tunnels: Vec<(Key, TunnelEntry)>,
     pub(super) office: Field<Vec<OfficeEntry>>,
-    /// Invalid as a whole only when no cloud could be read.
+    /// Invalid when a cloud could not be read at all: references to clouds are not judged then.
     pub(super) clouds: Field<Vec<(Key, CloudEntry)>>,
     pub(super) services: Vec<Spanned<ServiceEntry>>,
     pub(super) source: Field<Vec<SourceEntry>>,
@@ -133,6 +133,14 @@ pub(super) struct StaticEntry {
 pub(super) struct LimitsEntry {
     pub(super) sessions: Field<u32>,
     pub(super) new_sessions_per_second: Field<u32>,
+}
+
+/// The list, or none of it.
+fn taken<T>(field: Field<Vec<T>>) -> Vec<T> {
+    match field {
+        Field::Given(spanned) => spanned.value,
+        Field::Absent | Field::Invalid => Vec::new(),
+    }
 }
 
 /// Reads what can be read; the rest has its problems.

@@ -36,21 +36,6 @@ pub(super) struct Key {
     pub(super) at: At,
 }
 
-impl Value {
-    /// For "expected ..., found ...".
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Value::Null => "nothing",
-            Value::Bool(_) => "true or false",
-            Value::Integer(_) | Value::Float(_) => "a number",
-            Value::Text(_) => "text",
-            Value::Sequence(_) => "a list",
-            Value::Mapping(_) => "a mapping",
-            Value::Refused => "a refused value",
-        }
-    }
-}
-
 /// Parses one document; `None` when a problem was added that leaves no tree to walk.
 pub(super) fn parse(text: &str, file: &Rc<str>, problems: &mut Problems) -> Option<Node> {
     let parser = Parser::new_from_str(text);
@@ -219,7 +204,9 @@ impl<'text> Builder<'text, '_> {
             }
             event => self.node(event, span, path, depth + 1)?,
         };
-        self.problems.error(&node.at, format!("expected a key, found {}", node.value.kind())).help("keys are plain words");
+        if !matches!(node.value, Value::Refused) {
+            self.problems.error(&node.at, "expected a key, found a list or a mapping").help("keys are plain words");
+        }
         Ok(None)
     }
 }

@@ -1,8 +1,225 @@
 //! What values mean to each other, across files and tenants.
-use super::problem::Problems;
-use super::{Files, Purpose};
+
+mod across;
+mod addresses;
+mod callbacks;
+mod clouds;
+mod key_files;
+mod relay;
+mod services;
+mod sources;
+mod tunnels;
+
+use std::collections::HashMap;
+
+use ipnetwork::Ipv4Network;
+
+use super::fields::{Field, Spanned};
+use super::model::{AttachmentIndex, Class, Validity};
+use super::problem::{At, Problems};
+use super::relay_file::{EndpointEntry, PortEntry};
+use super::scalars::short;
+use super::tenant_file::{CloudEntry, GovernanceEntry, TenantFile};
+use super::tree::Key;
+use super::{Files, Purpose, fields, resolve};
 
 /// IPv4 header 20, UDP header 8, WireGuard data header 16, authentication tag 16.
 pub(super) const WIREGUARD_OVERHEAD_BYTES: u16 = 60;
 
-pub(super) fn validate(_files: &Files, _purpose: Purpose, _problems: &mut Problems) {}
+/// RFC 791: every host must be able to receive this much, so a tunnel carries it unfragmented.
+const SMALLEST_TUNNEL_MTU_BYTES: u16 = 576;
+
+/// Adds every problem that shows only when values are seen together.
+pub(super) fn validate(files: &Files, purpose: Purpose, problems: &mut Problems) {
+    let names = RelayNames::of(files);
+    relay::check(files, &names, problems);
+    for file in &files.tenants {
+        let tenant = TenantView { names: &names, files, file };
+        tunnels::check(&tenant, problems);
+        clouds::check(&tenant, problems);
+        sources::check(&tenant, problems);
+        services::check(&tenant, problems);
+        callbacks::check(&tenant, problems);
+        addresses::check(&tenant, problems);
+    }
+    across::check(files, problems);
+    key_files::check(files, purpose, problems);
+}
+
+/// What tenant files refer to. `None`: the relay file's part is broken, and references are not judged.
+struct RelayNames<'a> {
+    ports: Option<HashMap<&'a str, &'a PortEntry>>,
+    endpoints: Option<HashMap<&'a str, &'a EndpointEntry>>,
+}
+
+impl<'a> RelayNames<'a> {
+    fn of(files: &'a Files) -> RelayNames<'a> {
+        let ports = files.relay.ports.value().map(|ports| ports.iter().map(|(key, port)| (key.name.as_str(), port)).collect());
+        let endpoints = files.relay.endpoints.value().and_then(|endpoints| {
+            let named = |entry: &'a Spanned<EndpointEntry>| Some((entry.value.name.value()?.as_str(), &entry.value));
+            endpoints.iter().map(named).collect()
+        });
+        RelayNames { ports, endpoints }
+    }
+
+    /// The port that a value names; an unknown name is a problem.
+    fn port(&self, name: &Field<String>, problems: &mut Problems) -> Option<&'a PortEntry> {
+        look_up("port", self.ports.as_ref()?, name.given()?, problems)
+    }
+
+    fn endpoint(&self, name: &Field<String>, problems: &mut Problems) -> Option<&'a EndpointEntry> {
+        look_up("endpoint", self.endpoints.as_ref()?, name.given()?, problems)
+    }
+}
+
+fn look_up<'a, T>(what: &str, known: &HashMap<&'a str, &'a T>, name: &Spanned<String>, problems: &mut Problems) -> Option<&'a T> {
+    let found = known.get(name.value.as_str()).copied();
+    if found.is_none() {
+        let mut names: Vec<&str> = known.keys().copied().collect();
+        names.sort_unstable();
+        let help = fields::help_for_unknown(&name.value, names.into_iter(), &format!("{what}s in the relay file"));
+        problems.error(&name.at, format!("there is no {what} `{}`", name.value)).help(help);
+    }
+    found
+}
+
+/// A tenant file beside what it refers to.
+struct TenantView<'a> {
+    names: &'a RelayNames<'a>,
+    files: &'a Files,
+    file: &'a TenantFile,
+}
+
+impl<'a> TenantView<'a> {
+    /// `None` when the classes are not known well enough to judge.
+    fn office_prefixes(&self, class: Class) -> Option<Vec<Ipv4Network>> {
+        let entry = self.file.office.value()?.iter().find(|entry| entry.class == class)?;
+        Some(entry.prefixes.as_ref()?.iter().map(|prefix| prefix.value).collect())
+    }
+
+    /// Whether the tenant lacks the class for certain.
+    fn lacks(&self, class: Class) -> bool {
+        self.file.office.value().is_some_and(|office| office.iter().all(|entry| entry.class != class))
+    }
+
+    fn clouds(&self) -> Option<&'a [(Key, CloudEntry)]> {
+        self.file.clouds.value().map(Vec::as_slice)
+    }
+
+    /// The attachment that a rule at `at` means, or a problem.
+    fn attachment(&self, cloud: &Field<String>, at: &At, problems: &mut Problems) -> Option<AttachmentIndex> {
+        let clouds = self.clouds()?;
+        let found = resolve::attachment_index(clouds, cloud);
+        let names = || clouds.iter().map(|(key, _)| key.name.as_str());
+        if found.is_none() {
+            match cloud {
+                Field::Invalid => {}
+                Field::Absent => {
+                    let list: Vec<&str> = names().collect();
+                    problems
+                        .error(at, format!("names no cloud, and the tenant has {}", clouds.len()))
+                        .help(format!("add `cloud:` with one of: {}", list.join(", ")));
+                }
+                Field::Given(name) => {
+                    let help = fields::help_for_unknown(&name.value, names(), "the tenant's clouds");
+                    problems.error(&name.at, format!("there is no cloud `{}`", name.value)).help(help);
+                }
+            }
+        }
+        found
+    }
+
+    /// A class that the rule's tenant has, or a problem.
+    fn check_class(&self, class: &Field<Class>, problems: &mut Problems) {
+        let Some(class) = class.given() else { return };
+        if self.lacks(class.value) {
+            problems
+                .error(&class.at, format!("the tenant has no class `{}`", class.value))
+                .help(format!("add `{}` with its prefixes under `office`, or use the class that is there", class.value));
+        }
+    }
+
+    /// An address that the office sees as global: the operator's, and not conventional LGWAN's.
+    fn check_global(&self, global: Ipv4Network, at: &At, problems: &mut Problems) {
+        let relay = &self.files.relay;
+        if let Some(shared) = relay.shared_addresses.value() {
+            if !shared.iter().any(|block| contains(block.value, global)) {
+                let blocks: Vec<String> = shared.iter().map(|block| short(block.value)).collect();
+                problems
+                    .error(at, format!("{} is outside shared_addresses", short(global)))
+                    .help(format!("the operator's blocks are {}", blocks.join(", ")));
+            }
+        } else if relay.shared_addresses.is_absent() {
+            problems
+                .error(at, format!("{} is outside shared_addresses: the relay file names none", short(global)))
+                .help("add `shared_addresses: [...]` to the relay file");
+        }
+        self.check_not_conventional(global, at, problems);
+        self.check_not_office(global, at, problems);
+    }
+
+    /// Conventional LGWAN traffic does not enter the relay.
+    fn check_not_conventional(&self, address: Ipv4Network, at: &At, problems: &mut Problems) {
+        let conventional = self.files.relay.conventional_lgwan.value();
+        if let Some(block) = conventional.into_iter().flatten().find(|block| block.value.overlaps(address)) {
+            problems
+                .error(at, format!("{} lies in conventional_lgwan {}", short(address), short(block.value)))
+                .help("従来のLGWAN通信 does not pass the relay: it goes over the LGWAN as before");
+        }
+    }
+
+    fn check_not_office(&self, global: Ipv4Network, at: &At, problems: &mut Problems) {
+        for entry in self.file.office.value().into_iter().flatten() {
+            let prefixes = entry.prefixes.iter().flatten();
+            if let Some(prefix) = prefixes.into_iter().find(|prefix| prefix.value.overlaps(global)) {
+                problems
+                    .error(at, format!("{} is one of the tenant's own office addresses {}", short(global), short(prefix.value)))
+                    .help("use an address that no office host has");
+            }
+        }
+    }
+}
+
+/// Whether all of `inner` lies in `outer`.
+fn contains(outer: Ipv4Network, inner: Ipv4Network) -> bool {
+    outer.prefix() <= inner.prefix() && outer.contains(inner.ip())
+}
+
+/// RFC 1918, and RFC 6598's shared space, which cloud providers use between themselves and carriers.
+fn is_private(network: Ipv4Network) -> bool {
+    const BLOCKS: [([u8; 4], u8); 4] = [([10, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16), ([100, 64, 0, 0], 10)];
+    BLOCKS.iter().any(|(address, length)| Ipv4Network::new((*address).into(), *length).is_ok_and(|block| contains(block, network)))
+}
+
+fn check_private(network: Ipv4Network, at: &At, problems: &mut Problems) {
+    if !is_private(network) {
+        problems
+            .error(at, format!("{} is not a private address", short(network)))
+            .help("between relay and cloud addresses are private: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10");
+    }
+}
+
+fn validity(entry: &GovernanceEntry) -> Validity {
+    Validity { from: entry.valid_from.value().copied(), until: entry.valid_until.value().copied() }
+}
+
+fn check_governance(entry: &GovernanceEntry, problems: &mut Problems) {
+    let (Some(from), Some(until)) = (entry.valid_from.value(), entry.valid_until.given()) else { return };
+    if until.value < *from {
+        problems
+            .error(&until.at, format!("valid_until {} is before valid_from {from}", until.value))
+            .help("both days are inclusive and count in Japan (Asia/Tokyo)");
+    }
+}
+
+/// Each name once; `what` says of what.
+fn check_unique<'a>(what: &str, names: impl Iterator<Item = &'a Spanned<String>>, problems: &mut Problems) {
+    let mut seen: HashMap<&str, &At> = HashMap::new();
+    for name in names {
+        if let Some(first) = seen.insert(&name.value, &name.at) {
+            problems
+                .error(&name.at, format!("the name `{}` is taken by another {what}", name.value))
+                .help(format!("it stands at {} already: give one of the two another name", first.place()));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The relay file by itself, and the tenants that its viewers name.
+
+use std::collections::{HashMap, HashSet};
+
+use ipnetwork::Ipv4Network;
+
+use super::super::fields::{self, Spanned};
+use super::super::problem::{At, Problems};
+use super::super::relay_file::{EndpointEntry, PortEntry, ViewerEntry};
+use super::super::scalars::short;
+use super::super::tree::Key;
+use super::super::{Files, resolve};
+use super::{RelayNames, SMALLEST_TUNNEL_MTU_BYTES, WIREGUARD_OVERHEAD_BYTES, check_unique, clouds};
+
+pub(super) fn check(files: &Files, names: &RelayNames<'_>, problems: &mut Problems) {
+    let relay = &files.relay;
+    check_ports(relay.ports.value().map_or(&[], Vec::as_slice), problems);
+    let endpoints = relay.endpoints.value().map_or(&[] as &[_], Vec::as_slice);
+    check_unique("endpoint", endpoints.iter().filter_map(|entry| entry.value.name.given()), problems);
+    check_listen(endpoints, problems);
+    for entry in endpoints {
+        check_endpoint_port(&entry.value, names, problems);
+    }
+    check_shared_addresses(files, problems);
+    check_viewers(files, problems);
+}
+
+fn check_ports(ports: &[(Key, PortEntry)], problems: &mut Problems) {
+    let mut interfaces: HashMap<&str, &str> = HashMap::new();
+    for (key, port) in ports {
+        if let Some(interface) = port.interface.given()
+            && let Some(first) = interfaces.insert(&interface.value, &key.name)
+        {
+            problems
+                .error(&interface.at, format!("the interface {} is taken by port `{first}`", interface.value))
+                .help("a port takes its interface wholly over: name another one");
+        }
+        clouds::check_subnet(&port.address, &port.gateway, problems);
+        if let (true, Some(gateway)) = (port.address.is_absent(), port.gateway.given()) {
+            problems
+                .error(&gateway.at, "a gateway without an address of the relay's own")
+                .help("add `address: ...` to the port, or remove the gateway");
+        }
+    }
+}
+
+fn check_listen(endpoints: &[Spanned<EndpointEntry>], problems: &mut Problems) {
+    let mut seen: HashMap<(&str, u16), &At> = HashMap::new();
+    for entry in endpoints {
+        let Some(listen) = entry.value.wireguard.value().and_then(|wireguard| wireguard.listen.given()) else { continue };
+        let Some(port) = entry.value.port.value() else { continue };
+        if let Some(first) = seen.insert((port, listen.value.get()), &listen.at) {
+            problems
+                .error(&listen.at, format!("UDP port {} is taken on port `{port}`", listen.value))
+                .help(format!("the endpoint at {} listens there already", first.place()));
+        }
+    }
+}
+
+fn check_endpoint_port(entry: &EndpointEntry, names: &RelayNames<'_>, problems: &mut Problems) {
+    let (Some(port), Some(name)) = (names.port(&entry.port, problems), entry.port.given()) else { return };
+    if port.address.is_absent() {
+        problems
+            .error(&name.at, format!("port `{}` has no address for tunnels to end at", name.value))
+            .help("add `address: ADDRESS/LENGTH` (and `gateway`) to the port");
+    }
+    let needed = SMALLEST_TUNNEL_MTU_BYTES + WIREGUARD_OVERHEAD_BYTES;
+    if let (Some(mtu), Some(given)) = (resolve::port_mtu(port), port.mtu.given())
+        && mtu < needed
+    {
+        problems
+            .error(
+                &given.at,
+                format!("an MTU of {mtu} cannot carry the tunnels of endpoint `{}`", entry.name.value().map_or("?", |name| name)),
+            )
+            .help(format!(
+                "WireGuard over IPv4 takes {WIREGUARD_OVERHEAD_BYTES} bytes and {SMALLEST_TUNNEL_MTU_BYTES} must remain: at least {needed}"
+            ));
+    }
+}
+
+fn check_shared_addresses(files: &Files, problems: &mut Problems) {
+    let conventional: Vec<Ipv4Network> = files.relay.conventional_lgwan.value().into_iter().flatten().map(|block| block.value).collect();
+    for shared in files.relay.shared_addresses.value().into_iter().flatten() {
+        if let Some(block) = conventional.iter().find(|block| block.overlaps(shared.value)) {
+            problems
+                .error(&shared.at, format!("{} overlaps conventional_lgwan {}", short(shared.value), short(*block)))
+                .help("an address is either shared through the relay or conventional LGWAN's (従来のLGWAN通信)");
+        }
+    }
+}
+
+fn check_viewers(files: &Files, problems: &mut Problems) {
+    let api = files.relay.api.value();
+    let viewers: Vec<&ViewerEntry> = api.and_then(|api| api.viewers.value()).into_iter().flatten().map(|viewer| &viewer.value).collect();
+    check_unique("viewer", viewers.iter().filter_map(|viewer| viewer.name.given()), problems);
+    let mut users: HashMap<u32, &At> = HashMap::new();
+    for uid in viewers.iter().filter_map(|viewer| viewer.uid.given()) {
+        if let Some(first) = users.insert(uid.value, &uid.at) {
+            problems
+                .error(&uid.at, format!("user {} is another viewer already", uid.value))
+                .help(format!("see {}: join the two, or give each contractor a user of its own", first.place()));
+        }
+    }
+    // A tenant file that could not be read may define any name.
+    let ids: Option<HashSet<&str>> = files.tenants.iter().map(|tenant| tenant.id.value().map(String::as_str)).collect();
+    let Some(ids) = ids.filter(|_| !files.some_unreadable) else { return };
+    for name in viewers.iter().filter_map(|viewer| viewer.tenants.value()).flatten() {
+        if !ids.contains(name.value.as_str()) {
+            let mut known: Vec<&str> = ids.iter().copied().collect();
+            known.sort_unstable();
+            let help = fields::help_for_unknown(&name.value, known.into_iter(), "tenants");
+            problems.error(&name.at, format!("there is no tenant `{}`", name.value)).help(help);
+        }
+    }
+}
