@@ -2,6 +2,9 @@
 //!
 //! Frames are copied between the kernel's ring and the relay's frames, once each way. V2 has one slot a frame, which is all this
 //! driver needs; the blocks of V3 save space with small frames and cost a timer's delay at low rates.
+//!
+//! Not done yet: super-frames. A sender on the same machine that leaves segmentation to its NIC (a veth with `tso` or `gso` on) makes
+//! frames of up to 64 KiB, which are counted as too big; at its end, `ethtool -K IF tso off gso off`.
 #![expect(unsafe_code, reason = "reads and writes ring slots shared with the kernel")]
 
 use std::io;
@@ -16,9 +19,9 @@ use super::interface::Interface;
 use super::repair::{TAG, finish_checksum, put_tag_back};
 use super::sys::{self, Mapping};
 use super::{BATCH, Nic, NicDescription, Received};
-use crate::packet::{Frame, FramePool, HEADROOM, MAX_PACKET, Packet};
+use crate::packet::{Frame, FramePool, Packet};
 
-/// Bytes of a slot, the kernel's header of up to 82 bytes included: room for [`MAX_PACKET`].
+/// Bytes of a slot, the kernel's header of up to 82 bytes included: room for more than a packet that fits behind its headroom.
 const SLOT: usize = 2048;
 /// Bytes the kernel allocates at a time: a whole number of pages on every architecture.
 const BLOCK: usize = 1 << 16;
@@ -158,13 +161,15 @@ impl AfPacket {
 /// Copy the frame of a received slot into a frame of memory, whole as it was on the wire; the frame back where it is too long.
 fn copy_out(slot: Slot, status: u32, frame: Frame) -> Result<Packet, Frame> {
     let header = slot.header();
-    // A frame longer than the slot is cut (`tp_snaplen` is shorter than `tp_len`) and longer than MAX_PACKET anyway.
     let len = header.tp_len as usize;
-    if len > MAX_PACKET || header.tp_snaplen != header.tp_len {
-        return Err(frame);
+    // Where a tag comes back in front, the headroom shall be whole even so.
+    let tag = if status & libc::TP_STATUS_VLAN_VALID != 0 { TAG } else { 0 };
+    let mut packet = Packet::new(frame);
+    // A frame longer than the slot was cut: `tp_snaplen` is shorter than `tp_len`.
+    if header.tp_snaplen != header.tp_len || !packet.set_range(tag, len) {
+        return Err(packet.into_frame());
     }
-    let mut packet = Packet::copied(frame, slot.bytes(usize::from(header.tp_mac), len))?;
-    debug_assert_eq!(packet.start(), HEADROOM);
+    packet.bytes_mut().copy_from_slice(slot.bytes(usize::from(header.tp_mac), len));
     if status & libc::TP_STATUS_CSUMNOTREADY != 0 {
         finish_checksum(packet.bytes_mut());
     }

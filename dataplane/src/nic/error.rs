@@ -144,6 +144,9 @@ fn remedy(error: &io::Error) -> &'static str {
             "; the locked memory or the kernel's memory is used up: raise LimitMEMLOCK, or take fewer frames"
         }
         Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT) => "; this kernel was built without it",
+        Some(libc::EROFS) => {
+            "; /proc/sys is read-only here: `sysctl -w net.ipv6.conf.INTERFACE.disable_ipv6=1` before the start, or ProtectKernelTunables=no"
+        }
         _ => "",
     }
 }

@@ -28,7 +28,8 @@ pub struct PortSpec {
     pub name: String,
     /// Interface, as the kernel names it.
     pub interface: String,
-    /// Largest IP packet it shall carry, at most [`MAX_MTU`](super::MAX_MTU).
+    /// Largest IP packet it shall carry, at most [`MAX_MTU`](super::MAX_MTU). The interface's own MTU must not be smaller; with QinQ it
+    /// must be 4 more for packets of full size, as the kernel grants one tag only.
     pub mtu: u16,
     /// Which driver.
     pub driver: Driver,

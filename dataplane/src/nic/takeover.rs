@@ -41,7 +41,7 @@ pub struct Takeover {
 struct Settings {
     name: String,
     control: OwnedFd,
-    /// `/proc/sys/net/ipv6/conf/IF/disable_ipv6`; `None` on a kernel without IPv6.
+    /// `/proc/sys/net/ipv6/conf/IF/disable_ipv6`; `None` on a kernel without IPv6, and where it is off for good.
     ipv6: Option<File>,
 }
 
@@ -135,9 +135,12 @@ impl Settings {
     fn open(name: &str) -> Result<Self, NicError> {
         let control = sys::socket(libc::AF_INET, libc::SOCK_DGRAM, 0).map_err(|source| NicError::io("open a socket", name, source))?;
         // Opened once: /proc/sys/net shows the namespace of the thread that opens, and the restoring thread may be in another.
-        let ipv6 = match File::options().read(true).write(true).open(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6")) {
+        let path = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+        let ipv6 = match File::options().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            other => Some(other.map_err(|source| NicError::io("open /proc/sys/net/ipv6", name, source))?),
+            // Not ours to write, but as it has to be.
+            Err(_) if fs::read_to_string(&path).is_ok_and(|value| value.trim() == "1") => None,
+            other => Some(other.map_err(|source| NicError::io("switch IPv6 off", name, source))?),
         };
         Ok(Self { name: name.into(), control, ipv6 })
     }

@@ -1,9 +1,10 @@
 //! Frames in, frames out, with each driver.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
 
 use dataplane::nic::{BATCH, Driver, open_ports};
-use dataplane::packet::{FramePool, Packet};
+use dataplane::packet::{FramePool, HEADROOM, Packet};
 use etherparse::{SlicedPacket, TransportSlice};
 
 use crate::support::{Station, in_own_network, plain_frame, sh, state_directory, tagged, veth};
@@ -28,12 +29,13 @@ fn forwards_everything(driver: Driver, mode: &str) {
     let mut arrived = Vec::new();
     for _ in 0..2000 {
         ports[0].nic.receive(&mut pool, &mut batch);
+        assert!(batch.iter().all(|packet| packet.start() >= HEADROOM), "there is room for every header in front");
         ports[1].nic.transmit(&mut pool, &mut batch);
         arrived.extend(receiver.receive());
         if arrived.len() == frames.len() {
             break;
         }
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(arrived.len(), frames.len());
     assert!(arrived == frames, "every frame arrives as it was sent, in order");
@@ -92,6 +94,14 @@ fn finishes_checksums(driver: Driver) {
         let right = udp.to_header().calc_checksum_ipv4(&ip.header().to_header(), payload).expect("short");
         assert_eq!(udp.checksum(), right);
     }
+    TcpStream::connect_timeout(&SocketAddr::from(([192, 0, 2, 2], 443)), Duration::from_millis(50)).expect_err("nobody answers");
+    let frames = relay.receive_until(1);
+    let sliced = SlicedPacket::from_ethernet(&frames[0]).expect("an IPv4 packet");
+    let (Some(TransportSlice::Tcp(tcp)), Some(etherparse::NetSlice::Ipv4(ip))) = (&sliced.transport, &sliced.net) else {
+        panic!("TCP over IPv4, got {sliced:?}");
+    };
+    let right = tcp.to_header().calc_checksum_ipv4(&ip.header().to_header(), tcp.payload()).expect("short");
+    assert!(tcp.syn() && tcp.checksum() == right);
 }
 
 /// A frame longer than a frame of memory is counted, not truncated and not handed on.

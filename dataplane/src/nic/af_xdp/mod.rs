@@ -108,9 +108,8 @@ impl AfXdp {
             match sys::kick(self.socket.fd.as_raw_fd()) {
                 // It has sent its share and there is more.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // Busy or down: what is left goes with the next call.
-                Err(_) => return,
-                Ok(()) => {}
+                // Told, or busy, or down: what is left goes by itself or with the next call.
+                Ok(()) | Err(_) => return,
             }
         }
     }
