@@ -14,8 +14,8 @@ use crate::wire::ethernet::MacAddr;
 const REACHABLE: Duration = Duration::from_secs(30);
 /// Between two questions for one next hop: RFC 1122 section 2.3.2.1 allows at most one a second.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// Unanswered unicast questions before the next hop counts as gone.
-const UNICAST_PROBES: u8 = 3;
+/// Unanswered questions in a row before a next hop counts as gone; then the relay asks only when somebody wants to go there.
+const PROBES: u8 = 3;
 
 /// Where an entry stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +47,7 @@ struct Entry {
     state: NeighborState,
     confirmed_at: Option<Instant>,
     due: Instant,
+    asked_at: Option<Instant>,
     probes: u8,
     held: Option<Packet>,
 }
@@ -88,11 +89,13 @@ impl Neighbors {
 
     /// The station of `address`; starts to ask where it is not known.
     pub fn resolve(&mut self, address: Ipv4Addr, now: Instant) -> Resolution {
-        if let Some(entry) = self.entries.iter().find(|entry| entry.address == address) {
-            return match entry.state {
-                NeighborState::Incomplete => Resolution::Unresolved,
-                NeighborState::Reachable | NeighborState::Probing => Resolution::Known(entry.mac),
-            };
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.address == address) {
+            if entry.state != NeighborState::Incomplete {
+                return Resolution::Known(entry.mac);
+            }
+            entry.due = entry.due.min(entry.asked_at.map_or(now, |at| at + PROBE_INTERVAL));
+            self.due = self.due.min(entry.due);
+            return Resolution::Unresolved;
         }
         if self.entries.len() == self.capacity && !self.forget_one_unused() {
             return Resolution::Full;
@@ -103,6 +106,7 @@ impl Neighbors {
             state: NeighborState::Incomplete,
             confirmed_at: None,
             due: now,
+            asked_at: None,
             probes: 0,
             held: None,
         });
@@ -171,9 +175,9 @@ impl Neighbors {
         self.entries.iter_mut().filter_map(|entry| entry.held.take())
     }
 
-    /// A packet that waits for a next hop that has not answered `UNICAST_PROBES` questions: it has waited long enough.
+    /// A packet that waits for a next hop that has not answered [`PROBES`] questions: it has waited long enough.
     pub fn expired_held(&mut self) -> Option<Packet> {
-        self.entries.iter_mut().find(|entry| entry.probes > UNICAST_PROBES && entry.held.is_some()).and_then(|entry| entry.held.take())
+        self.entries.iter_mut().find(|entry| entry.probes >= PROBES && entry.held.is_some()).and_then(|entry| entry.held.take())
     }
 
     /// All entries: address, station once known, state, last answer.
@@ -186,17 +190,19 @@ impl Neighbors {
 }
 
 impl Entry {
-    /// Ask once more: the known station first, everybody when it stays silent.
+    /// Ask once more: the known station first, everybody when it stays silent, and nobody when all do.
     fn probe(&mut self, now: Instant) -> Probe {
         if self.state == NeighborState::Reachable {
             self.state = NeighborState::Probing;
         }
-        if self.state == NeighborState::Probing && self.probes >= UNICAST_PROBES {
+        if self.state == NeighborState::Probing && self.probes >= PROBES {
             self.state = NeighborState::Incomplete;
             self.probes = 0;
         }
         self.probes = self.probes.saturating_add(1);
-        self.due = now + PROBE_INTERVAL;
+        self.asked_at = Some(now);
+        let given_up = self.state == NeighborState::Incomplete && self.probes >= PROBES;
+        self.due = if given_up { Instant::FAR_FUTURE } else { now + PROBE_INTERVAL };
         let station = (self.state == NeighborState::Probing).then_some(self.mac);
         Probe { target: self.address, station }
     }
@@ -235,13 +241,32 @@ mod tests {
         let mut now = Instant::from_secs(1);
         let mut neighbors = resolved(now);
         now = now + REACHABLE;
-        for _ in 0..UNICAST_PROBES {
+        for _ in 0..PROBES {
             assert_eq!(neighbors.poll(now), Some(Probe { target: GATEWAY, station: Some(MAC) }));
             assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Known(MAC));
             now = now + PROBE_INTERVAL;
         }
         assert_eq!(neighbors.poll(now), Some(Probe { target: GATEWAY, station: None }));
         assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Unresolved);
+    }
+
+    #[test]
+    fn a_next_hop_that_never_answers_is_asked_three_times_and_again_when_somebody_wants_it() {
+        let mut neighbors = Neighbors::new(1);
+        let mut now = Instant::ZERO;
+        assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Unresolved);
+        for _ in 0..PROBES {
+            assert!(neighbors.poll(now).is_some());
+            assert!(neighbors.poll(now).is_none(), "one question a second");
+            now = now + PROBE_INTERVAL;
+        }
+        assert_eq!(neighbors.due(), Instant::FAR_FUTURE);
+        now = now + Duration::from_secs(3_600);
+        assert_eq!(neighbors.poll(now), None);
+        assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Unresolved);
+        assert_eq!(neighbors.poll(now), Some(Probe { target: GATEWAY, station: None }));
+        assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Unresolved);
+        assert_eq!(neighbors.poll(now), None, "still one question a second");
     }
 
     #[test]

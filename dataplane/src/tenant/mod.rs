@@ -81,9 +81,14 @@ impl Tenant {
         self.tunnels = tunnels;
         self.nat.set_limits(self.config.limits);
         self.policy = Policy::new(&self.config, &mut self.nat, now);
-        self.generation = self.generation.wrapping_add(1);
+        self.doubt_sessions();
         self.inner_mtu = smallest_mtu(&self.config);
         interfaces.into_iter().flatten().collect()
+    }
+
+    /// Check every session against the rules anew, each at its next packet: something outside the tenant's own configuration changed.
+    pub fn doubt_sessions(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
     }
 
     /// The class of an inner packet that left a tunnel.

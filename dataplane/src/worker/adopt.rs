@@ -58,6 +58,9 @@ impl Worker {
             }
         }
         self.link_attachments();
+        if old.conventional_lgwan != config.conventional_lgwan {
+            self.tenants.iter_mut().flatten().for_each(|tenant| tenant.doubt_sessions());
+        }
         self.ledger.counters.generation.set(generation);
     }
 

@@ -183,10 +183,11 @@ impl Worker {
         let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
         let mtu = tenant.config.attachments.iter().map(|attachment| attachment.mtu).min().unwrap_or(u16::MAX);
         let Some(kind) = icmp_error_for(reason, mtu) else { return };
-        // The office knows the relay by no address: the destination speaks for itself, as it does when a NAT stands before it.
-        let Ok(inner) = Inner::parse(lost.bytes()) else { return };
+        let endpoint = tenant.config.tunnels[usize::from(key.tunnel.0)].endpoint;
+        // The end of the tunnel is the one address by which the office knows the relay.
+        let from = *self.endpoints[usize::from(endpoint.0)].local.ip();
         let (Some(mut plain), Some(mut out)) = (self.ledger.blank(), self.ledger.blank()) else { return };
-        let written = icmp::icmp_error(plain.spare_mut(), kind, inner.destination, lost.bytes());
+        let written = icmp::icmp_error(plain.spare_mut(), kind, from, lost.bytes());
         let sent = written.is_some_and(|len| plain.set_range(0, len))
             && tenant.may_send_icmp_error(now)
             && route::encapsulate(tenant, key.tunnel, &mut plain, &mut out, now).is_ok();
