@@ -1,0 +1,58 @@
+//! WireGuard keys, made by the reference tools.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A key pair as WireGuard writes it. Its private half is never printed.
+#[derive(Clone)]
+pub struct KeyPair {
+    /// The private key in base64.
+    pub private: String,
+    /// The public key in base64.
+    pub public: String,
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyPair({})", self.public)
+    }
+}
+
+impl KeyPair {
+    /// A new pair from `wg genkey` and `wg pubkey`.
+    #[must_use]
+    pub fn generate() -> Self {
+        let private = wg("genkey", "");
+        Self { public: wg("pubkey", &private), private }
+    }
+}
+
+/// A new preshared key.
+#[must_use]
+pub fn preshared_key() -> String {
+    wg("genpsk", "")
+}
+
+/// Writes a key so that only its owner may read it.
+pub fn write_secret(path: &Path, secret: &str) {
+    let _ = fs::remove_file(path);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap_or_else(|error| panic!("create {}: {error}", path.display()));
+    writeln!(file, "{secret}").expect("write a key");
+}
+
+fn wg(what: &str, input: &str) -> String {
+    let mut child =
+        Command::new("wg").arg(what).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("wg (package wireguard-tools)");
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("write to wg");
+    let output = child.wait_with_output().expect("wait for wg");
+    assert!(output.status.success(), "wg {what} failed");
+    String::from_utf8(output.stdout).expect("base64").trim().to_owned()
+}

@@ -1,0 +1,208 @@
+//! The laboratory: access network, municipal routers, trunk and clouds around the relay's two ports, each in a namespace.
+//!
+//! ```text
+//!  office+router 1 --+                                          +-- cloud 1
+//!  office+router 2 --+-- access network -- RELAY -- trunk --split-- cloud 2
+//!  office+router 3 --+      (bridge)     access0  cloud0        +-- cloud 3
+//! ```
+//! Namespaces are anonymous and programs die with the test, so nothing stays behind, even when a test is killed.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use controlplane::demo::trunk::{QINQ_TRUNK_MTU, Splitter, TrunkCounts};
+use controlplane::demo::{Links, Namespace};
+use ipnetwork::Ipv4Network;
+use nix::unistd::Uid;
+use sha2::{Digest as _, Sha256};
+
+use crate::cloud::Cloud;
+use crate::keys::KeyPair;
+use crate::plan::{CLOUD_GATEWAY, DOCUMENTS, Municipality, PRINT_SERVER, RELAY_ON_VLAN, RESIDENTS, TAX};
+use crate::process::ip;
+use crate::router::Router;
+
+/// MTU of the access network and of the clouds, in bytes.
+const MTU: u32 = 1500;
+/// The relay's port towards the municipalities.
+pub const ACCESS_PORT: &str = "access0";
+/// The relay's port towards the clouds.
+pub const CLOUD_PORT: &str = "cloud0";
+/// The far end of the trunk.
+pub const TRUNK: &str = "trunk0";
+
+/// Everything around the relay. Dropping it ends every program and, with the last handle, every namespace.
+pub struct Lab {
+    /// Municipalities with router, office and cloud.
+    pub towns: Vec<Town>,
+    /// Where the relay's ports are.
+    pub relay: Namespace,
+    /// Where the far end of the trunk is.
+    pub trunk: Namespace,
+    /// The relay's WireGuard key.
+    pub relay_keys: KeyPair,
+    splitter: Splitter,
+    /// An anonymous namespace lives as long as its handle, and its cables with it.
+    _access: Namespace,
+    directory: tempfile::TempDir,
+}
+
+/// One municipality: a namespace for its router and its office's hosts, another for its cloud.
+#[derive(Debug)]
+pub struct Town {
+    /// What it was built from.
+    pub plan: Municipality,
+    /// wireguard-go.
+    pub router: Router,
+    /// Its systems on the cloud.
+    pub servers: Cloud,
+    /// The office's and the router's namespace.
+    pub office: Namespace,
+    /// The cloud's namespace.
+    pub cloud: Namespace,
+}
+
+static NEXT_LAB: AtomicU32 = AtomicU32::new(0);
+
+impl Lab {
+    /// Builds the laboratory for these municipalities. The relay is started apart, by [`crate::relay::Relay::start`], and need not
+    /// know all of them from the beginning.
+    #[must_use]
+    pub fn new(plans: Vec<Municipality>) -> Self {
+        assert!(
+            Uid::effective().is_root(),
+            "namespace tests make network namespaces and take over interfaces: run them as root, see netns-tests/run"
+        );
+        let number = NEXT_LAB.fetch_add(1, Ordering::Relaxed);
+        let directory = tempfile::Builder::new().prefix(&format!("chukei-lab{number}-")).tempdir().expect("a temporary directory");
+        fs::create_dir(directory.path().join("files")).expect("create a directory");
+        let [relay, access, trunk] = ["relay", "access", "trunk"].map(namespace);
+        wire_relay(&relay, &access, &trunk);
+        let relay_keys = KeyPair::generate();
+        let clouds: Vec<Namespace> = plans.iter().map(|plan| wire_cloud(&trunk, plan)).collect();
+        let splitter = start_splitter(&trunk, &plans);
+        let build = |(plan, cloud): (Municipality, Namespace)| {
+            let office = wire_office(&access, &plan);
+            let router = Router::start(&office, directory.path(), &plan, &relay_keys.public);
+            let servers = Cloud::start(&cloud, directory.path(), &directory.path().join("files"), &plan.tenant);
+            Town { plan, router, servers, office, cloud }
+        };
+        let towns = plans.into_iter().zip(clouds).map(build).collect();
+        Self { towns, relay, trunk, relay_keys, splitter, _access: access, directory }
+    }
+
+    /// The laboratory's directory: configuration, keys, logs, captures.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What the trunk's far end has carried.
+    #[must_use]
+    pub fn trunk_counts(&self) -> TrunkCounts {
+        self.splitter.counts()
+    }
+
+    /// A file of `bytes` bytes that look random, which every cloud's web server hands out as `/files/NAME`; its SHA-256 in hexadecimal.
+    #[must_use]
+    pub fn file(&self, name: &str, bytes: usize) -> (PathBuf, String) {
+        let path = self.directory.path().join("files").join(name);
+        let body = noise(bytes);
+        fs::File::create(&path).and_then(|mut file| file.write_all(&body)).expect("write a file of noise");
+        (path, sha256(&body))
+    }
+}
+
+/// SHA-256 in hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes that neither repeat nor compress (xorshift64).
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut body = Vec::with_capacity(bytes + 8);
+    while body.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        body.extend(state.to_le_bytes());
+    }
+    body.truncate(bytes);
+    body
+}
+
+fn namespace(name: &str) -> Namespace {
+    let namespace = Namespace::create(name).unwrap_or_else(|error| panic!("{error}"));
+    ip(&namespace, "link set lo up");
+    namespace
+}
+
+/// A cable without offloads, up at both ends.
+pub fn cable(namespace: &Namespace, name: &str, peer: &Namespace, peer_name: &str, mtu: u32) {
+    let make = || {
+        let (here, there) = (Links::of(namespace)?, Links::of(peer)?);
+        here.veth_pair(name, &there, peer_name, mtu)?;
+        here.up(name)?;
+        there.up(peer_name)
+    };
+    make().unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn wire_relay(relay: &Namespace, access: &Namespace, trunk: &Namespace) {
+    ip(access, "link add lan0 type bridge");
+    ip(access, "link set lan0 up");
+    cable(relay, ACCESS_PORT, access, "relay", MTU);
+    ip(access, "link set relay master lan0");
+    cable(relay, CLOUD_PORT, trunk, TRUNK, QINQ_TRUNK_MTU);
+    quiet(trunk, TRUNK);
+}
+
+/// Cables of the laboratory itself carry what the relay and the hosts say, and nothing of the kernel's own.
+fn quiet(namespace: &Namespace, name: &str) {
+    Links::of(namespace).and_then(|links| links.silence(name)).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn wire_office(access: &Namespace, plan: &Municipality) -> Namespace {
+    let office = namespace(&format!("office{}", plan.number));
+    let port = format!("town{}", plan.number);
+    cable(access, &port, &office, "wan0", MTU);
+    ip(access, &format!("link set {port} master lan0"));
+    ip(&office, &format!("address add {}/24 dev wan0", plan.router_address()));
+    for host in [plan.counter(), plan.documents_clerk()] {
+        ip(&office, &format!("address add {host}/32 dev lo"));
+    }
+    office
+}
+
+fn wire_cloud(trunk: &Namespace, plan: &Municipality) -> Namespace {
+    let cloud = namespace(&format!("cloud{}", plan.number));
+    cable(trunk, &circuit(plan), &cloud, "eth0", MTU);
+    quiet(trunk, &circuit(plan));
+    ip(&cloud, &format!("address add {CLOUD_GATEWAY}/30 dev eth0"));
+    for host in [RESIDENTS, TAX, PRINT_SERVER, DOCUMENTS] {
+        ip(&cloud, &format!("address add {host}/32 dev lo"));
+    }
+    for prefix in &plan.cloud_routes {
+        route_to_relay(&cloud, *prefix);
+    }
+    cloud
+}
+
+/// Has the cloud route `prefix` to the relay.
+pub fn route_to_relay(cloud: &Namespace, prefix: Ipv4Network) {
+    ip(cloud, &format!("route replace {prefix} via {RELAY_ON_VLAN} src {RESIDENTS}"));
+}
+
+fn circuit(plan: &Municipality) -> String {
+    format!("circuit{}", plan.number)
+}
+
+fn start_splitter(trunk: &Namespace, plans: &[Municipality]) -> Splitter {
+    let names: Vec<String> = plans.iter().map(circuit).collect();
+    let circuits: Vec<_> = plans.iter().zip(&names).map(|(plan, name)| (plan.vlan, name.as_str())).collect();
+    Splitter::start(trunk, TRUNK, &circuits, Box::new(|_| ())).unwrap_or_else(|error| panic!("{error}"))
+}
