@@ -1,7 +1,7 @@
 //! Just enough of Rust's grammar to tell code from comments and strings, and to read paths.
 
 /// A Rust file.
-pub struct Source {
+pub(crate) struct Source {
     text: String,
     /// The text with comments, strings and characters blanked out; lines stay where they are.
     code: String,
@@ -9,31 +9,31 @@ pub struct Source {
 
 /// A word, or one character of punctuation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Token<'a> {
-    pub text: &'a str,
-    pub line: usize,
+pub(crate) struct Token<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) line: usize,
 }
 
 impl Source {
-    pub fn new(text: String) -> Self {
+    pub(crate) fn new(text: String) -> Self {
         let code = blank(&text);
         Self { text, code }
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    pub fn lines(&self) -> usize {
+    pub(crate) fn lines(&self) -> usize {
         self.text.lines().count()
     }
 
-    pub fn tokens(&self) -> impl Iterator<Item = Token<'_>> {
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = Token<'_>> {
         (1..).zip(self.code.lines()).flat_map(|(line, code)| words(code).map(move |text| Token { text, line }))
     }
 
     /// All paths that begin with `crate`, `super`, `self` or the crate's name, groups of `use` spelled out, with their lines.
-    pub fn paths(&self) -> Vec<(Vec<String>, usize)> {
+    pub(crate) fn paths(&self) -> Vec<(Vec<String>, usize)> {
         let tokens: Vec<Token<'_>> = self.tokens().collect();
         let mut paths = Vec::new();
         let mut at = 0;
