@@ -37,6 +37,32 @@ impl<T> Field<T> {
     }
 }
 
+/// Entries that others refer to by name.
+#[derive(Debug)]
+pub(super) struct Listed<T> {
+    pub(super) entries: Vec<T>,
+    /// False when an entry could not be read at all: a name that is missing may be that one, and is not judged.
+    pub(super) complete: bool,
+}
+
+impl<T> Listed<T> {
+    /// What could be read of as many as there are.
+    pub(super) fn of(entries: Vec<Option<T>>) -> Listed<T> {
+        let complete = entries.iter().all(Option::is_some);
+        Listed { entries: entries.into_iter().flatten().collect(), complete }
+    }
+}
+
+impl<T> Field<Listed<T>> {
+    pub(super) fn entries(&self) -> &[T] {
+        self.value().map_or(&[], |listed| &listed.entries)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.value().is_some_and(|listed| listed.complete)
+    }
+}
+
 /// Turns a node into a value, or adds a problem.
 pub(super) trait Read<T>: FnMut(&Node, &mut Problems) -> Option<T> {}
 impl<T, F: FnMut(&Node, &mut Problems) -> Option<T>> Read<T> for F {}
@@ -159,9 +185,9 @@ pub(super) fn many<T>(limit: usize, node: &Node, problems: &mut Problems, mut re
 }
 
 /// A list whose valid items are of use even when others are not; may be empty.
-pub(super) fn each<T>(limit: usize, node: &Node, problems: &mut Problems, mut read: impl Read<T>) -> Option<Vec<Spanned<T>>> {
+pub(super) fn each<T>(limit: usize, node: &Node, problems: &mut Problems, mut read: impl Read<T>) -> Option<Listed<Spanned<T>>> {
     let nodes = sequence(limit, node, problems)?;
-    Some(nodes.iter().filter_map(|item| read_item(item, problems, &mut read)).collect())
+    Some(Listed::of(nodes.iter().map(|item| read_item(item, problems, &mut read)).collect()))
 }
 
 fn read_item<T>(node: &Node, problems: &mut Problems, mut read: impl Read<T>) -> Option<Spanned<T>> {
@@ -175,7 +201,9 @@ fn sequence<'n>(limit: usize, node: &'n Node, problems: &mut Problems) -> Option
         return None;
     };
     if nodes.len() > limit {
-        problems.error(&node.at, format!("the list has {} entries; at most {limit} are allowed", nodes.len()));
+        problems
+            .error(&node.at, format!("the list has {} entries; at most {limit} are allowed", nodes.len()))
+            .help("use prefixes and ranges");
         return None;
     }
     Some(nodes)

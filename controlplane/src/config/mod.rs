@@ -24,7 +24,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-pub use keys::{KeyFileError, read_key};
+pub use keys::{KeyFileError, KeyKind, read_key};
 pub use model::*;
 pub use problem::{Problem, Severity};
 pub use scalars::is_identifier;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ipnetwork::Ipv4Network;
 
-use super::fields::{Field, MapReader, Spanned, each, entries, expected, many, one_or_many};
+use super::fields::{Field, Listed, MapReader, Spanned, each, entries, expected, one_or_many};
 use super::model::{Driver, Role};
 use super::problem::{Problems, quoted};
 use super::scalars::{self, identifier, integer, prefix};
@@ -24,10 +24,8 @@ const MOST_VIEWERS: usize = 4_096;
 #[derive(Debug, Default)]
 pub(super) struct RelayFile {
     pub(super) name: Field<String>,
-    /// Invalid when a port could not be read at all: references to ports are not judged then.
-    pub(super) ports: Field<Vec<(Key, PortEntry)>>,
-    /// Invalid when an endpoint could not be read at all.
-    pub(super) endpoints: Field<Vec<Spanned<EndpointEntry>>>,
+    pub(super) ports: Field<Listed<(Key, PortEntry)>>,
+    pub(super) endpoints: Field<Listed<Spanned<EndpointEntry>>>,
     pub(super) shared_addresses: Field<Vec<Spanned<Ipv4Network>>>,
     pub(super) conventional_lgwan: Field<Vec<Spanned<Ipv4Network>>>,
     pub(super) metrics: Field<MetricsEntry>,
@@ -68,7 +66,7 @@ pub(super) struct MetricsEntry {
 #[derive(Debug)]
 pub(super) struct ApiEntry {
     pub(super) socket: Field<PathBuf>,
-    pub(super) viewers: Field<Vec<Spanned<ViewerEntry>>>,
+    pub(super) viewers: Field<Listed<Spanned<ViewerEntry>>>,
 }
 
 #[derive(Debug)]
@@ -86,7 +84,7 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> RelayFile {
     };
     let name = map.required("relay", problems, identifier);
     let ports = map.required("ports", problems, ports);
-    let endpoints = map.required("endpoints", problems, |node, problems| many(MOST_ENDPOINTS, node, problems, endpoint));
+    let endpoints = map.required("endpoints", problems, |node, problems| each(MOST_ENDPOINTS, node, problems, endpoint));
     let prefixes = |node: &Node, problems: &mut Problems| one_or_many(MOST_PREFIXES, node, problems, prefix);
     let file = RelayFile {
         name,
@@ -104,20 +102,20 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> RelayFile {
     file
 }
 
-/// A mapping whose keys are names that the user chose; `None` when any entry is not what it should be at all.
+/// A mapping whose keys are names that the user chose.
 pub(super) fn named<T>(
     what: &str,
     limit: usize,
     node: &Node,
     problems: &mut Problems,
     mut read: impl FnMut(&Node, &mut Problems) -> Option<T>,
-) -> Option<Vec<(Key, T)>> {
+) -> Option<Listed<(Key, T)>> {
     let entries = entries(what, node, problems)?;
     if entries.is_empty() || entries.len() > limit {
         problems.error(&node.at, format!("has {} entries; 1 to {limit} are allowed", entries.len()));
         return None;
     }
-    let found: Vec<Option<(Key, T)>> = entries
+    let found = entries
         .iter()
         .map(|(key, node)| {
             let value = read(node, problems);
@@ -128,10 +126,10 @@ pub(super) fn named<T>(
             None
         })
         .collect();
-    found.into_iter().collect()
+    Some(Listed::of(found))
 }
 
-fn ports(node: &Node, problems: &mut Problems) -> Option<Vec<(Key, PortEntry)>> {
+fn ports(node: &Node, problems: &mut Problems) -> Option<Listed<(Key, PortEntry)>> {
     named("ports", MOST_PORTS, node, problems, |node, problems| {
         let mut map = MapReader::open("a port", node, problems)?;
         let port = PortEntry {

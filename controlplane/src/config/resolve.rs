@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU16;
 
-use super::fields::{Field, Spanned};
+use super::fields::{Field, Listed, Spanned};
 use super::model::*;
 use super::relay_file::{EndpointEntry, PortEntry, RelayFile};
 use super::tenant_file::{CallbackEntry, CloudEntry, GovernanceEntry, ServiceEntry, SourceEntry, SourceKind, TenantFile, TunnelEntry};
@@ -15,8 +15,8 @@ const DEFAULT_STATE: &str = "/var/lib/chukei";
 
 pub(super) fn resolve(files: &Files) -> Option<RelayConfigModel> {
     let relay = &files.relay;
-    let ports: Vec<Port> = relay.ports.value()?.iter().map(|(key, entry)| port(key, entry)).collect::<Option<_>>()?;
-    let endpoints: Vec<Endpoint> = relay.endpoints.value()?.iter().map(|entry| endpoint(files, &entry.value)).collect::<Option<_>>()?;
+    let ports: Vec<Port> = relay.ports.entries().iter().map(|(key, entry)| port(key, entry)).collect::<Option<_>>()?;
+    let endpoints: Vec<Endpoint> = relay.endpoints.entries().iter().map(|entry| endpoint(files, &entry.value)).collect::<Option<_>>()?;
     let mut model = RelayConfigModel {
         name: relay.name.value()?.clone(),
         ports,
@@ -69,12 +69,12 @@ fn endpoint(files: &Files, entry: &EndpointEntry) -> Option<Endpoint> {
 }
 
 fn port_index(files: &Files, name: &str) -> Option<PortIndex> {
-    files.relay.ports.value()?.iter().position(|(key, _)| key.name == name).map(PortIndex)
+    files.relay.ports.entries().iter().position(|(key, _)| key.name == name).map(PortIndex)
 }
 
 fn api(relay: &RelayFile) -> Option<Api> {
     let entry = relay.api.value()?;
-    let viewers = entry.viewers.value().into_iter().flatten();
+    let viewers = entry.viewers.entries().iter();
     let viewers = viewers.map(|viewer| {
         let viewer = &viewer.value;
         let role = match viewer.tenants.value() {
@@ -89,18 +89,18 @@ fn api(relay: &RelayFile) -> Option<Api> {
 fn tenant(files: &Files, relay: &RelayConfigModel, file: &TenantFile) -> Option<Tenant> {
     let clouds = file.clouds.value()?;
     let classes =
-        file.office.value()?.iter().map(|entry| Some(ClassPrefixes { class: entry.class, prefixes: values(entry.prefixes.as_ref()) }));
+        file.office.entries().iter().map(|entry| Some(ClassPrefixes { class: entry.class, prefixes: values(entry.prefixes.as_ref()) }));
     let limits = file.limits.value();
     let default = Limits::default();
     Some(Tenant {
         id: file.id.value()?.clone(),
         name: file.name.value()?.clone(),
-        tunnels: file.tunnels.iter().map(|(key, entry)| tunnel(files, relay, key, entry)).collect::<Option<_>>()?,
+        tunnels: file.tunnels.entries().iter().map(|(key, entry)| tunnel(files, relay, key, entry)).collect::<Option<_>>()?,
         classes: classes.collect::<Option<_>>()?,
-        attachments: clouds.iter().map(|(key, entry)| attachment(files, key, entry)).collect::<Option<_>>()?,
-        services: file.services.iter().map(|entry| service(clouds, &entry.value)).collect::<Option<_>>()?,
-        sources: file.source.value()?.iter().map(|entry| sources(clouds, entry)).collect::<Option<Vec<_>>>()?.concat(),
-        callbacks: file.callbacks.iter().map(|entry| callback(clouds, &entry.value)).collect::<Option<_>>()?,
+        attachments: clouds.entries.iter().map(|(key, entry)| attachment(files, key, entry)).collect::<Option<_>>()?,
+        services: file.services.entries().iter().map(|entry| service(clouds, &entry.value)).collect::<Option<_>>()?,
+        sources: file.source.entries().iter().map(|entry| sources(clouds, entry)).collect::<Option<Vec<_>>>()?.concat(),
+        callbacks: file.callbacks.entries().iter().map(|entry| callback(clouds, &entry.value)).collect::<Option<_>>()?,
         limits: Limits {
             sessions: limits.and_then(|limits| limits.sessions.value().copied()).unwrap_or(default.sessions),
             new_sessions_per_second: limits
@@ -139,14 +139,14 @@ fn attachment(files: &Files, key: &Key, entry: &CloudEntry) -> Option<Attachment
     })
 }
 
-type Clouds = [(Key, CloudEntry)];
+type Clouds = Listed<(Key, CloudEntry)>;
 
 /// A reference to a cloud; left out, it is the tenant's only one.
 pub(super) fn attachment_index(clouds: &Clouds, cloud: &Field<String>) -> Option<AttachmentIndex> {
     match cloud {
-        Field::Absent => (clouds.len() == 1).then_some(AttachmentIndex(0)),
+        Field::Absent => (clouds.complete && clouds.entries.len() == 1).then_some(AttachmentIndex(0)),
         Field::Invalid => None,
-        Field::Given(name) => clouds.iter().position(|(key, _)| key.name == name.value).map(AttachmentIndex),
+        Field::Given(name) => clouds.entries.iter().position(|(key, _)| key.name == name.value).map(AttachmentIndex),
     }
 }
 
@@ -207,7 +207,7 @@ fn sources(clouds: &Clouds, entry: &SourceEntry) -> Option<Vec<Source>> {
 /// The bare word `keep` speaks of every cloud, a mapping of the one that it names.
 pub(super) fn source_attachments(clouds: &Clouds, entry: &SourceEntry) -> Option<Vec<AttachmentIndex>> {
     if entry.every_cloud {
-        return Some((0..clouds.len()).map(AttachmentIndex).collect());
+        return Some((0..clouds.entries.len()).map(AttachmentIndex).collect());
     }
     attachment_index(clouds, &entry.cloud).map(|index| vec![index])
 }

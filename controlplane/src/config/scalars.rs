@@ -38,7 +38,7 @@ fn text<'n>(what: &str, node: &'n Node, problems: &mut Problems) -> Option<&'n s
 pub(super) fn name(node: &Node, problems: &mut Problems) -> Option<String> {
     let text = text("a name", node, problems)?;
     if text.trim() != text || text.is_empty() {
-        problems.error(&node.at, "is empty or begins or ends with a space");
+        problems.error(&node.at, "is empty or begins or ends with a space").help("write the name without it");
         return None;
     }
     let length = text.chars().count();
@@ -69,7 +69,7 @@ pub(super) fn identifier(node: &Node, problems: &mut Problems) -> Option<String>
 pub(super) fn path(node: &Node, problems: &mut Problems) -> Option<PathBuf> {
     let text = text("a path", node, problems)?;
     if text.is_empty() {
-        problems.error(&node.at, "the path is empty");
+        problems.error(&node.at, "the path is empty").help("name a file");
         return None;
     }
     Some(PathBuf::from(text))
@@ -187,7 +187,9 @@ pub(super) fn routable(network: Ipv4Network, node: &Node, problems: &mut Problem
     for (address, length, name) in NEVER_ROUTED {
         let martian = Ipv4Network::new(address, length).ok()?;
         if martian.overlaps(network) {
-            problems.error(&node.at, format!("{} is or holds {name} addresses, which are never forwarded", short(network)));
+            problems
+                .error(&node.at, format!("{} is or holds {name} addresses, which are never forwarded", short(network)))
+                .help("name addresses that hosts have");
             return None;
         }
     }

@@ -16,7 +16,9 @@ pub(super) fn read(path: &Path, file: &Rc<str>, problems: &mut Problems) -> Opti
     let bytes = match read_bounded(path) {
         Ok(bytes) => bytes,
         Err(ReadError::Io(error)) => {
-            problems.error(&whole, format!("cannot be read: {error}"));
+            problems
+                .error(&whole, format!("cannot be read: {error}"))
+                .help("give the relay file's path, and let this user read it and the tenant files");
             return None;
         }
         Err(ReadError::NotAFile) => {

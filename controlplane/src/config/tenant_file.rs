@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnetwork::Ipv4Network;
 use time::Date;
 
-use super::fields::{Field, MapReader, Spanned, each, entries, expected, help_for_unknown, many, one_or_many};
+use super::fields::{Field, Listed, MapReader, Spanned, each, entries, expected, help_for_unknown, one_or_many};
 use super::model::{Allow, Class, Vlan};
 use super::problem::{At, Problems, quoted};
 use super::relay_file::named;
@@ -28,13 +28,12 @@ const VLAN_IDS: std::ops::RangeInclusive<i64> = 1..=4_094;
 pub(super) struct TenantFile {
     pub(super) id: Field<String>,
     pub(super) name: Field<String>,
-    pub(super) tunnels: Vec<(Key, TunnelEntry)>,
-    pub(super) office: Field<Vec<OfficeEntry>>,
-    /// Invalid when a cloud could not be read at all: references to clouds are not judged then.
-    pub(super) clouds: Field<Vec<(Key, CloudEntry)>>,
-    pub(super) services: Vec<Spanned<ServiceEntry>>,
-    pub(super) source: Field<Vec<SourceEntry>>,
-    pub(super) callbacks: Vec<Spanned<CallbackEntry>>,
+    pub(super) tunnels: Field<Listed<(Key, TunnelEntry)>>,
+    pub(super) office: Field<Listed<OfficeEntry>>,
+    pub(super) clouds: Field<Listed<(Key, CloudEntry)>>,
+    pub(super) services: Field<Listed<Spanned<ServiceEntry>>>,
+    pub(super) source: Field<Listed<SourceEntry>>,
+    pub(super) callbacks: Field<Listed<Spanned<CallbackEntry>>>,
     pub(super) limits: Field<LimitsEntry>,
 }
 
@@ -135,14 +134,6 @@ pub(super) struct LimitsEntry {
     pub(super) new_sessions_per_second: Field<u32>,
 }
 
-/// The list, or none of it.
-fn taken<T>(field: Field<Vec<T>>) -> Vec<T> {
-    match field {
-        Field::Given(spanned) => spanned.value,
-        Field::Absent | Field::Invalid => Vec::new(),
-    }
-}
-
 /// Reads what can be read; the rest has its problems.
 pub(super) fn read(root: &Node, problems: &mut Problems) -> TenantFile {
     let Some(mut map) = MapReader::open("a tenant file", root, problems) else {
@@ -151,12 +142,12 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> TenantFile {
     let file = TenantFile {
         id: map.required("tenant", problems, identifier),
         name: map.required("name", problems, name),
-        tunnels: taken(map.required("tunnels", problems, |node, problems| named("tunnels", MOST_TUNNELS, node, problems, tunnel))),
+        tunnels: map.required("tunnels", problems, |node, problems| named("tunnels", MOST_TUNNELS, node, problems, tunnel)),
         office: map.required("office", problems, office),
         clouds: map.required("clouds", problems, |node, problems| named("clouds", MOST_CLOUDS, node, problems, cloud)),
-        services: taken(map.optional("services", problems, |node, problems| each(MOST_SERVICES, node, problems, service))),
+        services: map.optional("services", problems, |node, problems| each(MOST_SERVICES, node, problems, service)),
         source: map.required("source", problems, source),
-        callbacks: taken(map.optional("callbacks", problems, |node, problems| each(MOST_CALLBACKS, node, problems, callback))),
+        callbacks: map.optional("callbacks", problems, |node, problems| each(MOST_CALLBACKS, node, problems, callback)),
         limits: map.optional("limits", problems, limits),
     };
     map.finish(problems);
@@ -194,29 +185,31 @@ fn prefixes(node: &Node, problems: &mut Problems) -> Option<Vec<Spanned<Ipv4Netw
     one_or_many(MOST_PREFIXES, node, problems, prefix)
 }
 
-/// Calls `read` for each key that is a class; the others get their problem.
-fn per_class(what: &str, node: &Node, problems: &mut Problems, mut read: impl FnMut(Class, &Key, &Node, &mut Problems)) -> Option<()> {
+/// Calls `read` for each key that is a class; the others get their problem. Answers whether all were.
+fn per_class(what: &str, node: &Node, problems: &mut Problems, mut read: impl FnMut(Class, &Key, &Node, &mut Problems)) -> Option<bool> {
+    let mut complete = true;
     for (key, node) in entries(what, node, problems)? {
         if let Some(class) = scalars::class_named(&key.name) {
             read(class, key, node, problems);
         } else {
+            complete = false;
             let help = help_for_unknown(&key.name, Class::ALL.iter().map(|class| class.as_str()), "classes");
             problems.error(&key.at, format!("unknown class {}", quoted(&key.name))).help(help);
         }
     }
-    Some(())
+    Some(complete)
 }
 
-fn office(node: &Node, problems: &mut Problems) -> Option<Vec<OfficeEntry>> {
-    let mut found = Vec::new();
-    per_class("`office`", node, problems, |class, key, node, problems| {
-        found.push(OfficeEntry { class, at: key.at.clone(), prefixes: prefixes(node, problems) });
+fn office(node: &Node, problems: &mut Problems) -> Option<Listed<OfficeEntry>> {
+    let mut entries = Vec::new();
+    let complete = per_class("`office`", node, problems, |class, key, node, problems| {
+        entries.push(OfficeEntry { class, at: key.at.clone(), prefixes: prefixes(node, problems) });
     })?;
-    if matches!(&node.value, Value::Mapping(entries) if entries.is_empty()) {
+    if entries.is_empty() && complete {
         problems.error(&node.at, "names no class").help("add mynumber, lgwan-connected or both");
         return None;
     }
-    Some(found)
+    Some(Listed { entries, complete })
 }
 
 fn cloud(node: &Node, problems: &mut Problems) -> Option<CloudEntry> {
@@ -275,7 +268,7 @@ fn callback(node: &Node, problems: &mut Problems) -> Option<CallbackEntry> {
 }
 
 fn allowed(node: &Node, problems: &mut Problems) -> Option<Vec<Spanned<Allow>>> {
-    many(MOST_ALLOWED, node, problems, scalars::allow)
+    one_or_many(MOST_ALLOWED, node, problems, scalars::allow)
 }
 
 fn governance(map: &mut MapReader<'_>, problems: &mut Problems) -> GovernanceEntry {
@@ -287,20 +280,22 @@ fn governance(map: &mut MapReader<'_>, problems: &mut Problems) -> GovernanceEnt
     }
 }
 
-fn source(node: &Node, problems: &mut Problems) -> Option<Vec<SourceEntry>> {
+fn source(node: &Node, problems: &mut Problems) -> Option<Listed<SourceEntry>> {
     let mut found = Vec::new();
-    per_class("`source`", node, problems, |class, key, node, problems| match &node.value {
-        Value::Sequence(nodes) if nodes.len() <= MOST_CLOUDS => {
+    let complete = per_class("`source`", node, problems, |class, key, node, problems| match &node.value {
+        Value::Sequence(nodes) if (1..=MOST_CLOUDS).contains(&nodes.len()) => {
             for node in nodes {
                 found.push(source_entry(class, key, node, problems));
             }
         }
         Value::Sequence(nodes) => {
-            problems.error(&node.at, format!("the list has {} entries; at most {MOST_CLOUDS} are allowed", nodes.len()));
+            problems
+                .error(&node.at, format!("the list has {} entries; 1 to {MOST_CLOUDS} are allowed", nodes.len()))
+                .help("one entry for each cloud");
         }
         _ => found.push(source_entry(class, key, node, problems)),
     })?;
-    Some(found)
+    Some(Listed { entries: found, complete })
 }
 
 fn source_entry(class: Class, key: &Key, node: &Node, problems: &mut Problems) -> SourceEntry {

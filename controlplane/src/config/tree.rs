@@ -100,7 +100,9 @@ impl<'text> Builder<'text, '_> {
     fn node(&mut self, event: Event<'text>, span: &Span, path: Parent<'_>, depth: usize) -> Result<Node, Unreadable> {
         let at = self.at(&span.start, path);
         if depth > DEEPEST_NESTING {
-            self.problems.error(&at, format!("is nested deeper than {DEEPEST_NESTING} levels"));
+            self.problems
+                .error(&at, format!("is nested deeper than {DEEPEST_NESTING} levels"))
+                .help("close a bracket, or look at the indentation");
             return Err(Unreadable);
         }
         let value = match event {

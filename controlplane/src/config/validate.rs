@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use ipnetwork::Ipv4Network;
 
-use super::fields::{Field, Spanned};
+use super::fields::{Field, Listed, Spanned};
 use super::model::{AttachmentIndex, Class, Validity};
 use super::problem::{At, Problems};
 use super::relay_file::{EndpointEntry, PortEntry};
@@ -46,41 +46,49 @@ pub(super) fn validate(files: &Files, purpose: Purpose, problems: &mut Problems)
     key_files::check(files, purpose, problems);
 }
 
-/// What tenant files refer to. `None`: the relay file's part is broken, and references are not judged.
+/// What tenant files refer to.
 struct RelayNames<'a> {
-    ports: Option<HashMap<&'a str, &'a PortEntry>>,
-    endpoints: Option<HashMap<&'a str, &'a EndpointEntry>>,
+    ports: Names<'a, PortEntry>,
+    endpoints: Names<'a, EndpointEntry>,
+}
+
+struct Names<'a, T> {
+    what: &'static str,
+    known: HashMap<&'a str, &'a T>,
+    /// False when the relay file's part is broken: unknown names are not judged then.
+    complete: bool,
 }
 
 impl<'a> RelayNames<'a> {
     fn of(files: &'a Files) -> RelayNames<'a> {
-        let ports = files.relay.ports.value().map(|ports| ports.iter().map(|(key, port)| (key.name.as_str(), port)).collect());
-        let endpoints = files.relay.endpoints.value().and_then(|endpoints| {
-            let named = |entry: &'a Spanned<EndpointEntry>| Some((entry.value.name.value()?.as_str(), &entry.value));
-            endpoints.iter().map(named).collect()
-        });
-        RelayNames { ports, endpoints }
-    }
-
-    /// The port that a value names; an unknown name is a problem.
-    fn port(&self, name: &Field<String>, problems: &mut Problems) -> Option<&'a PortEntry> {
-        look_up("port", self.ports.as_ref()?, name.given()?, problems)
-    }
-
-    fn endpoint(&self, name: &Field<String>, problems: &mut Problems) -> Option<&'a EndpointEntry> {
-        look_up("endpoint", self.endpoints.as_ref()?, name.given()?, problems)
+        let (ports, endpoints) = (&files.relay.ports, &files.relay.endpoints);
+        let named = |entry: &'a Spanned<EndpointEntry>| Some((entry.value.name.value()?.as_str(), &entry.value));
+        let known: HashMap<_, _> = endpoints.entries().iter().filter_map(named).collect();
+        let all_named = endpoints.entries().iter().all(|entry| entry.value.name.given().is_some());
+        RelayNames {
+            ports: Names {
+                what: "port",
+                known: ports.entries().iter().map(|(key, port)| (key.name.as_str(), port)).collect(),
+                complete: ports.is_complete(),
+            },
+            endpoints: Names { what: "endpoint", known, complete: endpoints.is_complete() && all_named },
+        }
     }
 }
 
-fn look_up<'a, T>(what: &str, known: &HashMap<&'a str, &'a T>, name: &Spanned<String>, problems: &mut Problems) -> Option<&'a T> {
-    let found = known.get(name.value.as_str()).copied();
-    if found.is_none() {
-        let mut names: Vec<&str> = known.keys().copied().collect();
-        names.sort_unstable();
-        let help = fields::help_for_unknown(&name.value, names.into_iter(), &format!("{what}s in the relay file"));
-        problems.error(&name.at, format!("there is no {what} `{}`", name.value)).help(help);
+impl<'a, T> Names<'a, T> {
+    /// What a value names; an unknown name is a problem.
+    fn find(&self, name: &Field<String>, problems: &mut Problems) -> Option<&'a T> {
+        let name = name.given()?;
+        let found = self.known.get(name.value.as_str()).copied();
+        if found.is_none() && self.complete {
+            let mut names: Vec<&str> = self.known.keys().copied().collect();
+            names.sort_unstable();
+            let help = fields::help_for_unknown(&name.value, names.into_iter(), &format!("{}s in the relay file", self.what));
+            problems.error(&name.at, format!("there is no {} `{}`", self.what, name.value)).help(help);
+        }
+        found
     }
-    found
 }
 
 /// A tenant file beside what it refers to.
@@ -93,31 +101,31 @@ struct TenantView<'a> {
 impl<'a> TenantView<'a> {
     /// `None` when the classes are not known well enough to judge.
     fn office_prefixes(&self, class: Class) -> Option<Vec<Ipv4Network>> {
-        let entry = self.file.office.value()?.iter().find(|entry| entry.class == class)?;
+        let entry = self.file.office.entries().iter().find(|entry| entry.class == class)?;
         Some(entry.prefixes.as_ref()?.iter().map(|prefix| prefix.value).collect())
     }
 
     /// Whether the tenant lacks the class for certain.
     fn lacks(&self, class: Class) -> bool {
-        self.file.office.value().is_some_and(|office| office.iter().all(|entry| entry.class != class))
+        self.file.office.is_complete() && self.file.office.entries().iter().all(|entry| entry.class != class)
     }
 
-    fn clouds(&self) -> Option<&'a [(Key, CloudEntry)]> {
-        self.file.clouds.value().map(Vec::as_slice)
+    fn clouds(&self) -> Option<&'a Listed<(Key, CloudEntry)>> {
+        self.file.clouds.value()
     }
 
     /// The attachment that a rule at `at` means, or a problem.
     fn attachment(&self, cloud: &Field<String>, at: &At, problems: &mut Problems) -> Option<AttachmentIndex> {
         let clouds = self.clouds()?;
         let found = resolve::attachment_index(clouds, cloud);
-        let names = || clouds.iter().map(|(key, _)| key.name.as_str());
-        if found.is_none() {
+        let names = || clouds.entries.iter().map(|(key, _)| key.name.as_str());
+        if found.is_none() && clouds.complete {
             match cloud {
                 Field::Invalid => {}
                 Field::Absent => {
                     let list: Vec<&str> = names().collect();
                     problems
-                        .error(at, format!("names no cloud, and the tenant has {}", clouds.len()))
+                        .error(at, format!("names no cloud, and the tenant has {}", clouds.entries.len()))
                         .help(format!("add `cloud:` with one of: {}", list.join(", ")));
                 }
                 Field::Given(name) => {
@@ -169,7 +177,7 @@ impl<'a> TenantView<'a> {
     }
 
     fn check_not_office(&self, global: Ipv4Network, at: &At, problems: &mut Problems) {
-        for entry in self.file.office.value().into_iter().flatten() {
+        for entry in self.file.office.entries() {
             let prefixes = entry.prefixes.iter().flatten();
             if let Some(prefix) = prefixes.into_iter().find(|prefix| prefix.value.overlaps(global)) {
                 problems

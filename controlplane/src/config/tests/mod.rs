@@ -1,3 +1,13 @@
-//! Worst input first; then each rule with the place and the words of its problem; then the examples.
+//! Worst input first; then each rule with the place and the words of its problem; then valid files
+//! and the examples.
 
+mod address_rules;
 mod examples;
+mod fixture;
+mod hostile;
+mod key_files;
+mod language;
+mod relay_rules;
+mod service_rules;
+mod ten_mistakes;
+mod tenant_rules;

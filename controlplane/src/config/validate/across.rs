@@ -16,7 +16,7 @@ pub(super) fn check(files: &Files, problems: &mut Problems) {
 
 fn check_vlans(files: &Files, problems: &mut Problems) {
     let mut taken: HashMap<(&str, Vlan), &At> = HashMap::new();
-    let clouds = files.tenants.iter().filter_map(|tenant| tenant.clouds.value()).flatten();
+    let clouds = files.tenants.iter().flat_map(|tenant| tenant.clouds.entries());
     for (_, cloud) in clouds {
         let (Some(port), Some(vlan)) = (cloud.port.value(), cloud.vlan.given()) else { continue };
         if let Some(first) = taken.insert((port, vlan.value), &vlan.at) {
@@ -30,7 +30,7 @@ fn check_vlans(files: &Files, problems: &mut Problems) {
 /// A packet's tunnel says whose it is, and the key says which tunnel: it must say one.
 fn check_public_keys(files: &Files, problems: &mut Problems) {
     let mut seen: HashMap<[u8; 32], &At> = HashMap::new();
-    let tunnels = files.tenants.iter().flat_map(|tenant| &tenant.tunnels);
+    let tunnels = files.tenants.iter().flat_map(|tenant| tenant.tunnels.entries());
     for key in tunnels.filter_map(|(_, tunnel)| tunnel.wireguard.value()?.public_key.given()) {
         if let Some(first) = seen.insert(key.value, &key.at) {
             problems

@@ -3,6 +3,7 @@
 
 use ipnetwork::Ipv4Network;
 
+use super::super::fields::Listed;
 use super::super::model::{AttachmentIndex, Class};
 use super::super::problem::{At, Problems};
 use super::super::resolve;
@@ -43,21 +44,21 @@ pub(super) fn check(tenant: &TenantView<'_>, problems: &mut Problems) {
     let Some(clouds) = tenant.clouds() else { return };
     let used = used(tenant, clouds);
     for (index, item) in used.iter().enumerate() {
-        check_own_addresses(item, &clouds[item.attachment.0].1, problems);
+        check_own_addresses(item, &clouds.entries[item.attachment.0].1, problems);
         check_other_uses(item, &used[..index], problems);
     }
     check_cloud_hosts(tenant, clouds, &used, problems);
 }
 
-fn used<'a>(tenant: &TenantView<'a>, clouds: &'a [(super::Key, CloudEntry)]) -> Vec<Used<'a>> {
+fn used<'a>(tenant: &TenantView<'a>, clouds: &'a Listed<(super::Key, CloudEntry)>) -> Vec<Used<'a>> {
     let mut found = Vec::new();
-    for entry in tenant.file.source.value().into_iter().flatten() {
+    for entry in tenant.file.source.entries() {
         for attachment in resolve::source_attachments(clouds, entry).unwrap_or_default() {
             let of_entry = of_source(tenant, entry).into_iter();
             found.extend(of_entry.map(|(network, usage, at)| Used { attachment, class: entry.class, network, usage, at }));
         }
     }
-    for callback in &tenant.file.callbacks {
+    for callback in tenant.file.callbacks.entries() {
         let entry = &callback.value;
         let attachment = resolve::attachment_index(clouds, &entry.cloud);
         if let (Some(attachment), Some(class), Some(to)) = (attachment, entry.class.value(), entry.to.given()) {
@@ -111,12 +112,14 @@ fn check_other_uses(item: &Used<'_>, earlier: &[Used<'_>], problems: &mut Proble
 }
 
 /// Services and callers are hosts of the cloud: the relay cannot be one of them.
-fn check_cloud_hosts(tenant: &TenantView<'_>, clouds: &[(super::Key, CloudEntry)], used: &[Used<'_>], problems: &mut Problems) {
-    let services = tenant.file.services.iter().map(|service| (&service.value.cloud, &service.value.private, "the service's address"));
-    let callers = tenant.file.callbacks.iter().map(|callback| (&callback.value.cloud, &callback.value.from, "the caller's address"));
+fn check_cloud_hosts(tenant: &TenantView<'_>, clouds: &Listed<(super::Key, CloudEntry)>, used: &[Used<'_>], problems: &mut Problems) {
+    let services =
+        tenant.file.services.entries().iter().map(|service| (&service.value.cloud, &service.value.private, "the service's address"));
+    let callers =
+        tenant.file.callbacks.entries().iter().map(|callback| (&callback.value.cloud, &callback.value.from, "the caller's address"));
     for (cloud, hosts, what) in services.chain(callers) {
         let Some(attachment) = resolve::attachment_index(clouds, cloud) else { continue };
-        let own = clouds[attachment.0].1.address.value();
+        let own = clouds.entries[attachment.0].1.address.value();
         for host in hosts.value().into_iter().flatten() {
             if own.is_some_and(|own| host.value.contains(own.ip())) {
                 problems

@@ -17,7 +17,7 @@ use super::{TenantView, check_governance, check_private, validity};
 const MOST_OPENINGS: usize = 8_192;
 
 pub(super) fn check(tenant: &TenantView<'_>, problems: &mut Problems) {
-    for callback in &tenant.file.callbacks {
+    for callback in tenant.file.callbacks.entries() {
         let entry = &callback.value;
         tenant.check_class(&entry.class, problems);
         tenant.attachment(&entry.cloud, &callback.at, problems);
@@ -89,7 +89,7 @@ impl Opening<'_> {
 
 fn openings<'a>(tenant: &TenantView<'a>) -> Vec<Opening<'a>> {
     let mut found = Vec::new();
-    for callback in &tenant.file.callbacks {
+    for callback in tenant.file.callbacks.entries() {
         let entry = &callback.value;
         let called = if entry.to.is_absent() { &entry.office } else { &entry.to };
         let (Some(callers), Some(called), Some(allow)) = (entry.from.value(), called.value(), entry.allow.value()) else { continue };
@@ -107,7 +107,7 @@ fn openings<'a>(tenant: &TenantView<'a>) -> Vec<Opening<'a>> {
 
 fn check_openings(openings: &[Opening<'_>], tenant: &TenantView<'_>, problems: &mut Problems) {
     if openings.len() > MOST_OPENINGS {
-        let at = &tenant.file.callbacks[0].at;
+        let at = &tenant.file.callbacks.entries()[0].at;
         problems
             .error(at, format!("the tenant's callbacks open {} callers and ports; at most {MOST_OPENINGS} are allowed", openings.len()))
             .help("use prefixes and port ranges");

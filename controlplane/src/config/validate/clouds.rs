@@ -11,15 +11,15 @@ use super::TenantView;
 
 pub(super) fn check(tenant: &TenantView<'_>, problems: &mut Problems) {
     check_office(tenant, problems);
-    for (_, cloud) in tenant.clouds().unwrap_or(&[]) {
-        tenant.names.port(&cloud.port, problems);
+    for (_, cloud) in tenant.file.clouds.entries() {
+        tenant.names.ports.find(&cloud.port, problems);
         check_subnet(&cloud.address, &cloud.gateway, problems);
     }
 }
 
 /// No address may belong to two classes.
 fn check_office(tenant: &TenantView<'_>, problems: &mut Problems) {
-    let office = tenant.file.office.value().map_or(&[] as &[_], Vec::as_slice);
+    let office = tenant.file.office.entries();
     for (index, later) in office.iter().enumerate() {
         for prefix in later.prefixes.iter().flatten() {
             let earlier = office[..index].iter();

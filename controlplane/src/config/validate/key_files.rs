@@ -12,7 +12,7 @@ pub(super) fn check(files: &Files, purpose: Purpose, problems: &mut Problems) {
     check_private_keys(files, purpose, problems);
     let mut seen: HashMap<PathBuf, &At> = HashMap::new();
     for tenant in &files.tenants {
-        let tunnels = tenant.tunnels.iter();
+        let tunnels = tenant.tunnels.entries().iter();
         for file in tunnels.filter_map(|(_, tunnel)| tunnel.wireguard.value()?.preshared_key_file.given()) {
             let path = files.resolve_path(&file.value);
             if let Some(first) = seen.get(&path) {
@@ -31,7 +31,7 @@ pub(super) fn check(files: &Files, purpose: Purpose, problems: &mut Problems) {
 
 fn check_private_keys(files: &Files, purpose: Purpose, problems: &mut Problems) {
     let mut seen: HashMap<PathBuf, Option<[u8; 32]>> = HashMap::new();
-    let endpoints = files.relay.endpoints.value().into_iter().flatten();
+    let endpoints = files.relay.endpoints.entries().iter();
     for file in endpoints.filter_map(|entry| entry.value.wireguard.value()?.private_key_file.given()) {
         let path = files.resolve_path(&file.value);
         if seen.contains_key(&path) {
@@ -55,7 +55,7 @@ fn check_private_keys(files: &Files, purpose: Purpose, problems: &mut Problems) 
 /// Somebody pasted the relay's key where the municipality's belongs.
 fn check_no_peer_has(own: Option<[u8; 32]>, file: &Spanned<PathBuf>, files: &Files, problems: &mut Problems) {
     let Some(own) = own else { return };
-    let tunnels = files.tenants.iter().flat_map(|tenant| &tenant.tunnels);
+    let tunnels = files.tenants.iter().flat_map(|tenant| tenant.tunnels.entries());
     for key in tunnels.filter_map(|(_, tunnel)| tunnel.wireguard.value()?.public_key.given()) {
         if key.value == own {
             problems

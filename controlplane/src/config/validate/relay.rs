@@ -14,8 +14,8 @@ use super::{RelayNames, SMALLEST_TUNNEL_MTU_BYTES, WIREGUARD_OVERHEAD_BYTES, che
 
 pub(super) fn check(files: &Files, names: &RelayNames<'_>, problems: &mut Problems) {
     let relay = &files.relay;
-    check_ports(relay.ports.value().map_or(&[], Vec::as_slice), problems);
-    let endpoints = relay.endpoints.value().map_or(&[] as &[_], Vec::as_slice);
+    check_ports(relay.ports.entries(), problems);
+    let endpoints = relay.endpoints.entries();
     check_unique("endpoint", endpoints.iter().filter_map(|entry| entry.value.name.given()), problems);
     check_listen(endpoints, problems);
     for entry in endpoints {
@@ -58,7 +58,7 @@ fn check_listen(endpoints: &[Spanned<EndpointEntry>], problems: &mut Problems) {
 }
 
 fn check_endpoint_port(entry: &EndpointEntry, names: &RelayNames<'_>, problems: &mut Problems) {
-    let (Some(port), Some(name)) = (names.port(&entry.port, problems), entry.port.given()) else { return };
+    let (Some(port), Some(name)) = (names.ports.find(&entry.port, problems), entry.port.given()) else { return };
     if port.address.is_absent() {
         problems
             .error(&name.at, format!("port `{}` has no address for tunnels to end at", name.value))
@@ -92,7 +92,7 @@ fn check_shared_addresses(files: &Files, problems: &mut Problems) {
 
 fn check_viewers(files: &Files, problems: &mut Problems) {
     let api = files.relay.api.value();
-    let viewers: Vec<&ViewerEntry> = api.and_then(|api| api.viewers.value()).into_iter().flatten().map(|viewer| &viewer.value).collect();
+    let viewers: Vec<&ViewerEntry> = api.map_or(&[] as &[_], |api| api.viewers.entries()).iter().map(|viewer| &viewer.value).collect();
     check_unique("viewer", viewers.iter().filter_map(|viewer| viewer.name.given()), problems);
     let mut users: HashMap<u32, &At> = HashMap::new();
     for uid in viewers.iter().filter_map(|viewer| viewer.uid.given()) {

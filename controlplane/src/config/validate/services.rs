@@ -17,10 +17,10 @@ use super::{TenantView, check_governance, check_private, check_unique, validity}
 const MOST_OPENINGS: usize = 8_192;
 
 pub(super) fn check(tenant: &TenantView<'_>, problems: &mut Problems) {
-    let names = tenant.file.services.iter().filter_map(|service| service.value.name.given());
-    let callbacks = tenant.file.callbacks.iter().filter_map(|callback| callback.value.name.given());
+    let names = tenant.file.services.entries().iter().filter_map(|service| service.value.name.given());
+    let callbacks = tenant.file.callbacks.entries().iter().filter_map(|callback| callback.value.name.given());
     check_unique("service or callback", names.chain(callbacks), problems);
-    for service in &tenant.file.services {
+    for service in tenant.file.services.entries() {
         let entry = &service.value;
         tenant.check_class(&entry.class, problems);
         tenant.attachment(&entry.cloud, &service.at, problems);
@@ -133,7 +133,7 @@ pub(super) fn protocol_and_ports(allow: &Allow) -> (&'static str, RangeInclusive
 /// All that can be judged; services with an invalid part are left out.
 fn openings<'a>(tenant: &TenantView<'a>) -> Vec<Opening<'a>> {
     let mut found = Vec::new();
-    for service in &tenant.file.services {
+    for service in tenant.file.services.entries() {
         let entry = &service.value;
         let (Some(class), Some(private), Some(allow)) = (entry.class.value(), entry.private.value(), entry.allow.value()) else {
             continue;
@@ -166,7 +166,7 @@ fn openings<'a>(tenant: &TenantView<'a>) -> Vec<Opening<'a>> {
 
 fn check_openings(openings: &[Opening<'_>], tenant: &TenantView<'_>, problems: &mut Problems) {
     if openings.len() > MOST_OPENINGS {
-        let at = &tenant.file.services[0].at;
+        let at = &tenant.file.services.entries()[0].at;
         problems
             .error(at, format!("the tenant's services open {} destinations and ports; at most {MOST_OPENINGS} are allowed", openings.len()))
             .help("use prefixes and port ranges");
@@ -201,7 +201,7 @@ fn office_side(opening: &Opening<'_>) -> String {
 
 /// Whether the office sends to this address to reach one of the tenant's services.
 pub(super) fn is_destination(tenant: &TenantView<'_>, address: Ipv4Addr) -> Option<At> {
-    tenant.file.services.iter().find_map(|service| {
+    tenant.file.services.entries().iter().find_map(|service| {
         let office_side = if service.value.global.is_absent() { &service.value.private } else { &service.value.global };
         let found = office_side.value()?.iter().find(|destination| destination.value.contains(address))?;
         Some(found.at.clone())

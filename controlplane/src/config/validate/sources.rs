@@ -14,7 +14,7 @@ const MOST_POOL_ADDRESSES: u64 = 1_024;
 const MOST_STATIC_ADDRESSES: u64 = 4_096;
 
 pub(super) fn check(tenant: &TenantView<'_>, problems: &mut Problems) {
-    let Some(entries) = tenant.file.source.value() else { return };
+    let entries = tenant.file.source.entries();
     let mut seen: HashMap<(Class, AttachmentIndex), &At> = HashMap::new();
     for entry in entries {
         if tenant.lacks(entry.class) {
@@ -87,15 +87,15 @@ fn check_static(tenant: &TenantView<'_>, entry: &SourceEntry, pairs: &[StaticEnt
 
 /// No class may be left to chance: translated or kept, but said.
 fn check_every_class(tenant: &TenantView<'_>, entries: &[SourceEntry], problems: &mut Problems) {
-    for office in tenant.file.office.value().into_iter().flatten() {
-        if entries.iter().all(|entry| entry.class != office.class) {
+    for office in tenant.file.office.entries() {
+        if tenant.file.source.is_complete() && entries.iter().all(|entry| entry.class != office.class) {
             problems
                 .error(&office.at, format!("the source of class `{}` is neither translated nor kept", office.class))
                 .help(format!("add `{}: {{napt: [PREFIX]}}`, `{{static: {{OFFICE: CLOUD}}}}` or `keep` under `source`", office.class));
         }
     }
     let Some(clouds) = tenant.clouds() else { return };
-    let uses = tenant.file.services.iter().map(|service| (&service.value.class, &service.value.cloud));
+    let uses = tenant.file.services.entries().iter().map(|service| (&service.value.class, &service.value.cloud));
     for (class, cloud) in uses {
         let (Some(class), Some(attachment)) = (class.given(), resolve::attachment_index(clouds, cloud)) else { continue };
         let mut of_class = entries.iter().filter(|entry| entry.class == class.value).peekable();
@@ -103,7 +103,7 @@ fn check_every_class(tenant: &TenantView<'_>, entries: &[SourceEntry], problems:
         let judged = of_class.peek().is_some();
         let covered = of_class.any(|entry| resolve::source_attachments(clouds, entry).is_none_or(|list| list.contains(&attachment)));
         if judged && !covered {
-            let name = &clouds[attachment.0].0.name;
+            let name = &clouds.entries[attachment.0].0.name;
             problems
                 .error(&class.at, format!("the source of class `{}` is neither translated nor kept on cloud `{name}`", class.value))
                 .help(format!("add an entry with `cloud: {name}` to `source.{}`", class.value));

@@ -5,9 +5,9 @@ use super::super::resolve;
 use super::{TenantView, WIREGUARD_OVERHEAD_BYTES};
 
 pub(super) fn check(tenant: &TenantView<'_>, problems: &mut Problems) {
-    for (_, tunnel) in &tenant.file.tunnels {
-        let Some(endpoint) = tenant.names.endpoint(&tunnel.endpoint, problems) else { continue };
-        let port = || tenant.names.ports.as_ref()?.get(endpoint.port.value()?.as_str()).copied();
+    for (_, tunnel) in tenant.file.tunnels.entries() {
+        let Some(endpoint) = tenant.names.endpoints.find(&tunnel.endpoint, problems) else { continue };
+        let port = || tenant.names.ports.known.get(endpoint.port.value()?.as_str()).copied();
         let Some(port) = port() else { continue };
         if let (Some(mtu), Some(port_mtu)) = (tunnel.mtu.given(), resolve::port_mtu(port)) {
             let room = port_mtu.saturating_sub(WIREGUARD_OVERHEAD_BYTES);
