@@ -59,6 +59,8 @@ pub struct Office {
     pub lgwan_connected_desk: Ipv4Addr,
     /// The shared global address of the resident register.
     pub register: Ipv4Addr,
+    /// The shared global address of the document store.
+    pub documents: Ipv4Addr,
     /// The shared global address that print jobs come from.
     pub print_source: Ipv4Addr,
 }
@@ -70,10 +72,14 @@ pub struct Cloud {
     pub relay: Ipv4Network,
     /// The cloud's router on the VLAN.
     pub gateway: Ipv4Addr,
-    /// Addresses that stand for office desks.
+    /// Addresses that stand for the office's `mynumber` desks, several desks behind one (NAPT).
     pub pool: Ipv4Network,
-    /// The resident register.
+    /// The address that stands for the `lgwan-connected` desk alone.
+    pub lgwan_connected_desk: Ipv4Addr,
+    /// The resident register, class `mynumber`.
     pub register: Ipv4Addr,
+    /// The document store, class `lgwan-connected`.
+    pub documents: Ipv4Addr,
     /// Who sends print jobs.
     pub print_server: Ipv4Addr,
     /// The address that stands for the office's printer.
@@ -115,13 +121,16 @@ pub fn municipalities() -> Result<Vec<Municipality>, DemoError> {
                 lgwan_connected: subnet(office(8), 29),
                 lgwan_connected_desk: office(9),
                 register: Ipv4Addr::new(203, 0, 113, 10),
+                documents: Ipv4Addr::new(203, 0, 113, 11),
                 print_source: Ipv4Addr::new(203, 0, 113, 20),
             },
             cloud: Cloud {
                 relay: subnet(on_vlan(2), 30),
                 gateway: on_vlan(1),
                 pool: subnet(on_vlan(8), 30),
+                lgwan_connected_desk: on_vlan(20),
                 register: Ipv4Addr::from(register),
+                documents: Ipv4Addr::new(a, b, c, 11),
                 print_server: Ipv4Addr::new(a, b, c, 20),
                 printer: on_vlan(30),
             },

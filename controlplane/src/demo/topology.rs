@@ -68,6 +68,8 @@ impl Topology {
     pub fn build(municipalities: &[Municipality]) -> Result<Self, DemoError> {
         let [relay, access, carrier] = [Namespace::create("relay")?, Namespace::create("access")?, Namespace::create("carrier")?];
         let [relay_links, access_links, carrier_links] = [Links::of(&relay)?, Links::of(&access)?, Links::of(&carrier)?];
+        // For the relay's own metrics.
+        relay_links.up("lo")?;
         cable((&relay_links, ACCESS_PORT), (&access_links, "access1"), PORT_MTU)?;
         cable((&relay_links, CLOUD_PORT), (&carrier_links, "trunk"), PORT_MTU)?;
         carrier_links.silence("trunk")?;
@@ -157,7 +159,7 @@ fn build_cloud(number: u8, municipality: &Municipality, carrier: &Links) -> Resu
     let plan = &municipality.cloud;
     links.set_mac("eth0", MacAddress::local(CLOUD_KIND, number))?;
     links.add_address("eth0", network(plan.gateway, plan.relay.prefix()))?;
-    for server in [plan.register, plan.print_server] {
+    for server in [plan.register, plan.documents, plan.print_server] {
         links.add_address("eth0", network(server, 32))?;
     }
     links.add_route(network(Ipv4Addr::UNSPECIFIED, 0), Some(plan.relay.ip()), "eth0")?;
@@ -181,4 +183,4 @@ fn network(address: Ipv4Addr, prefix: u8) -> Ipv4Network {
 
 #[cfg(test)]
 #[path = "topology_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -13,13 +13,13 @@ use crate::demo::wireguard_keys::KeyPair;
 const SECONDS: Duration = Duration::from_secs(10);
 
 /// One router for each tenant at the relay's address (a port each), and a splitter that gives it its tag.
-struct StandIn {
+pub(in crate::demo) struct StandIn {
     _routers: Vec<Router>,
     _splitter: Splitter,
-    ports: Vec<SocketAddrV4>,
+    pub(in crate::demo) ports: Vec<SocketAddrV4>,
 }
 
-fn start_stand_in(topology: &Topology, keys: &KeyPair) -> StandIn {
+pub(in crate::demo) fn start_stand_in(topology: &Topology, keys: &KeyPair) -> StandIn {
     let links = Links::of(&topology.relay).unwrap();
     links.add_address(ACCESS_PORT, network(RELAY_ACCESS.0, RELAY_ACCESS.1)).unwrap();
     links.silence(CLOUD_PORT).unwrap();
@@ -53,10 +53,13 @@ fn start_stand_in(topology: &Topology, keys: &KeyPair) -> StandIn {
 }
 
 /// Three municipalities of which no address is translated: all three have the same register address.
-fn untranslated() -> Vec<Municipality> {
+pub(in crate::demo) fn untranslated() -> Vec<Municipality> {
     let mut all = municipalities().unwrap();
     for one in &mut all {
         one.cloud.register = one.office.register;
+        one.cloud.documents = one.office.documents;
+        one.cloud.print_server = one.office.print_source;
+        one.cloud.printer = one.office.mynumber_desk;
     }
     all
 }

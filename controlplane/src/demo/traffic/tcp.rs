@@ -19,7 +19,7 @@ const DOWNLOAD: u8 = b'D';
 const UPLOAD: u8 = b'U';
 /// What a printer takes in one job, in bytes.
 const LONGEST_JOB: u64 = 1 << 30;
-/// Jobs that a printer remembers.
+/// Jobs that fit into a printer's tray; more are lost.
 const JOBS: usize = 64;
 
 /// How a transfer went.
@@ -133,14 +133,15 @@ impl Printer {
         Ok(Self { jobs, _server: Server::start(namespace, address, handler)? })
     }
 
-    /// The first jobs that it has received whole.
+    /// Takes the oldest job out of the tray.
     #[must_use]
-    pub fn jobs(&self) -> Vec<PrintJob> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn take_job(&self) -> Option<PrintJob> {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if jobs.is_empty() { None } else { Some(jobs.remove(0)) }
     }
 }
 
-/// Sends `body` to a [`Printer`] and waits until it has hung up, so that the job is in its list then.
+/// Sends `body` to a [`Printer`] and waits until it has hung up, so that the job is in its tray then.
 ///
 /// # Errors
 /// When the connection is refused or breaks, or the client's time is up.
