@@ -38,7 +38,8 @@ pub fn read_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     read_key_of(path, rustix::process::geteuid().as_raw())
 }
 
-fn read_key_of(path: &Path, user: u32) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
+/// [`read_key`] for a given user.
+pub(super) fn read_key_of(path: &Path, user: u32) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let file = open(path)?;
     let metadata = file.metadata().map_err(KeyFileError::Io)?;
     if !metadata.is_file() {
@@ -109,12 +110,17 @@ pub enum KeyKind {
 impl KeyKind {
     /// The command that makes such a file, as messages show it.
     pub fn keygen_command(self, path: &Path) -> String {
-        let path = path.display().to_string();
-        let plain = path.chars().all(|c| c.is_alphanumeric() || "/._-+@".contains(c));
-        let path = if plain { path } else { format!("'{}'", path.replace('\'', r"'\''")) };
+        let path = shell_word(path);
         match self {
             KeyKind::Private => format!("chukei keygen {path}"),
             KeyKind::Preshared => format!("chukei keygen --psk {path}"),
         }
     }
+}
+
+/// A path as one word of a command to paste.
+pub(super) fn shell_word(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = path.chars().all(|c| c.is_alphanumeric() || "/._-+@".contains(c));
+    if plain { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }

@@ -12,8 +12,10 @@ use super::problem::{Problems, quoted};
 use super::scalars::{self, identifier, integer, prefix};
 use super::tree::{Key, Node, Value};
 
-/// RFC 791 asks for 576 of everybody; below it a port carries nothing useful.
-const PORT_MTU_BYTES: std::ops::RangeInclusive<i64> = 576..=9_216;
+/// RFC 791 asks for 576 of everybody; below it a port carries nothing useful. Above stands what fits into a frame of the
+/// data plane beside an Ethernet header with two tags (22 bytes).
+#[expect(clippy::cast_possible_wrap, reason = "a frame has 2 KiB")]
+const PORT_MTU_BYTES: std::ops::RangeInclusive<i64> = 576..=(dataplane::packet::MAX_PACKET as i64 - 22);
 /// 2 KiB each: 2 MiB to 4 GiB.
 const FRAMES: std::ops::RangeInclusive<i64> = 1_024..=2_097_152;
 const MOST_PORTS: usize = 64;

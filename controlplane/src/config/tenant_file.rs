@@ -21,6 +21,8 @@ const MOST_ALLOWED: usize = 32;
 const MOST_STATIC: usize = 4_096;
 pub(super) const MOST_SERVICES: usize = 256;
 pub(super) const MOST_CALLBACKS: usize = 256;
+/// RFC 791's least for every host, and what the largest port leaves; validation compares with the actual one.
+const TUNNEL_MTU_BYTES: std::ops::RangeInclusive<i64> = 576..=1_710;
 /// IEEE 802.1Q: 0 is a priority tag, 4095 is reserved.
 const VLAN_IDS: std::ops::RangeInclusive<i64> = 1..=4_094;
 
@@ -158,7 +160,7 @@ fn tunnel(node: &Node, problems: &mut Problems) -> Option<TunnelEntry> {
     let mut map = MapReader::open("a tunnel", node, problems)?;
     let entry = TunnelEntry {
         endpoint: map.required("endpoint", problems, identifier),
-        mtu: map.optional("mtu", problems, integer("the tunnel's MTU in bytes", 576..=9_216)),
+        mtu: map.optional("mtu", problems, integer("the tunnel's MTU in bytes", TUNNEL_MTU_BYTES)),
         wireguard: map.required("wireguard", problems, wireguard),
     };
     map.finish(problems);

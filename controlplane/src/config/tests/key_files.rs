@@ -52,6 +52,14 @@ fn a_key_that_others_may_read_is_refused() {
 }
 
 #[test]
+fn a_key_of_another_user_is_refused() {
+    let fixture = Fixture::new();
+    let owner = rustix::process::geteuid().as_raw();
+    let error = super::super::keys::read_key_of(&fixture.path("keys/relay.key"), owner + 1).expect_err("not theirs");
+    assert_eq!(error.to_string(), format!("belongs to user {owner}, not to {} who runs this program", owner + 1));
+}
+
+#[test]
 fn links_and_directories_are_no_key_files() {
     let fixture = with_psk();
     symlink(fixture.path("keys/relay.key"), fixture.path("keys/a.psk")).expect("new");

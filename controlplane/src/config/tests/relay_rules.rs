@@ -109,7 +109,7 @@ fn an_mtu_that_just_carries_the_tunnel() {
 #[test]
 fn an_mtu_out_of_range() {
     let found = problems_after(&[(RELAY, "{interface: ens5}", "{interface: ens5, mtu: 100000}")]);
-    assert_eq!(found, ["error: relay.yaml:4:31 ports.aws.mtu: 100000 is out of range: the MTU in bytes is 576 to 9216"]);
+    assert_eq!(found, ["error: relay.yaml:4:31 ports.aws.mtu: 100000 is out of range: the MTU in bytes is 576 to 1770"]);
 }
 
 #[test]

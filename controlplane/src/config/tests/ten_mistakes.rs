@@ -25,7 +25,7 @@ fn ten_mistakes_are_all_named_with_their_lines() {
         [
             "error: relay.yaml:4:20 ports.aws.interface: the interface ens4 is taken by port `access`",
             "error: tenants/chuo.yaml:3:1 tunnles: unknown key `tunnles`",
-            "error: tenants/chuo.yaml:5:34 tunnels.main.mtu: expected the tunnel's MTU in bytes, a number from 576 to 9216, found `large`",
+            "error: tenants/chuo.yaml:5:34 tunnels.main.mtu: expected the tunnel's MTU in bytes, a number from 576 to 1710, found `large`",
             "error: tenants/chuo.yaml:5:111 tunnels.main.wireguard.psk: unknown key `psk`",
             "error: tenants/chuo.yaml:7:33 clouds.aws.vlan: VLAN 2101 on port `aws` is taken",
             "error: tenants/chuo.yaml:9:43 services[0].global: 203.0.113.99 is outside shared_addresses",

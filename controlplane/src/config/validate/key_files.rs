@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::super::fields::Spanned;
-use super::super::keys::{KeyFileError, KeyKind, read_key};
+use super::super::keys::{KeyFileError, KeyKind, read_key, shell_word};
 use super::super::problem::{At, Problems};
 use super::super::{Files, Purpose};
 
@@ -67,8 +67,10 @@ fn check_no_peer_has(own: Option<[u8; 32]>, file: &Spanned<PathBuf>, files: &Fil
 
 fn report(error: &KeyFileError, at: &At, path: &Path, kind: KeyKind, purpose: Purpose, problems: &mut Problems) {
     let shown = path.display();
-    let make = format!("make it where the relay runs: {}", kind.keygen_command(path));
-    let protect = || format!("chmod 600 {shown}");
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.exists());
+    let prepare = directory.map_or_else(String::new, |directory| format!("mkdir -p {} && ", shell_word(directory)));
+    let make = format!("make it where the relay runs: {prepare}{}", kind.keygen_command(path));
+    let protect = || format!("chmod 600 {}", shell_word(path));
     match error {
         KeyFileError::Missing if purpose == Purpose::Check => {
             problems.warning(at, format!("{shown}: {error}")).help(make);
@@ -76,7 +78,7 @@ fn report(error: &KeyFileError, at: &At, path: &Path, kind: KeyKind, purpose: Pu
         KeyFileError::Missing => problems.error(at, format!("{shown}: {error}")).help(make),
         KeyFileError::Mode(_) => problems.error(at, format!("{shown}: {error}")).help(protect()),
         KeyFileError::Owner { expected, .. } => {
-            problems.error(at, format!("{shown}: {error}")).help(format!("chown {expected} {shown}"));
+            problems.error(at, format!("{shown}: {error}")).help(format!("chown {expected} {}", shell_word(path)));
         }
         KeyFileError::NotAFile => problems.error(at, format!("{shown}: {error}")).help("name the key file itself"),
         KeyFileError::Content | KeyFileError::Zero => {
