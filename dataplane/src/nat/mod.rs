@@ -1,176 +1,316 @@
 //! Address translation of one tenant, in two layers: mappings (endpoint-independent), and sessions under them.
+//!
+//! A tenant owns one [`Nat`]; there is no table in which two tenants' flows meet. Everything is sans-IO: packets are slices that are
+//! rewritten in place, time is an argument, and nothing is allocated after construction except for a new configuration.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `types` | endpoints, flows, ids |
+//! | `mappings`, `pool` | inside endpoint -> pool endpoint; quarantine of freed ports |
+//! | `sessions` | one entry a flow; filtering |
+//! | `tcp_state` | what a connection's segments mean for its timer |
+//! | `timeouts`, `rate` | the RFCs' timers; sessions a second |
+//! | `translate`, `icmp_errors` | what is written into packets |
+//! | `table` | the bounded table under both layers |
+//!
+//! Not built: application-layer gateways (RFC 4787 REQ-10 and RFC 5382 REQ-6 want them off; their absence is what defeats NAT
+//! slipstreaming), hairpinning (services are the only way, denied is the rest), port control (PCP).
+
+mod icmp_errors;
+mod mappings;
+mod pool;
+mod rate;
+mod sessions;
+mod table;
+mod tcp_state;
+mod timeouts;
+mod translate;
 mod types;
 
+pub use sessions::Session;
 pub use types::{Direction, Endpoint, NewFlow, PoolId, PoolKey, PoolKind, RuleId, SessionId, Source};
 
 use ipnetwork::Ipv4Network;
 
 use crate::drop_reason::DropReason;
-use crate::router_config::{AttachmentId, Limits, TrafficClass};
-use crate::time::{Duration, Instant};
-use crate::wire::inner::{Inner, Protocol};
-
-/// One flow.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// Class.
-    pub class: TrafficClass,
-    /// The rule it was opened by.
-    pub rule: RuleId,
-    /// The attachment it goes over.
-    pub attachment: AttachmentId,
-    /// Protocol.
-    pub protocol: Protocol,
-    /// Who opened it.
-    pub opened_by: Direction,
-    /// Generation of the rules it was last checked against.
-    pub generation: u32,
-    /// The office's end, as the office sees it.
-    pub office: Endpoint,
-    /// The remote end, as the office sees it.
-    pub office_remote: Endpoint,
-    /// The office's end, as the cloud sees it.
-    pub cloud_local: Endpoint,
-    /// The remote end, as the cloud sees it.
-    pub cloud_remote: Endpoint,
-    /// When it was opened.
-    pub opened_at: Instant,
-    /// Packets, by [`Direction`].
-    pub packets: [u64; 2],
-    /// Bytes of IP packets, by [`Direction`].
-    pub bytes: [u64; 2],
-}
-
-impl Session {
-    /// State of a TCP connection, else `-`.
-    #[must_use]
-    pub const fn state_label(&self) -> &'static str {
-        "-"
-    }
-
-    /// How long it lives on if no packet comes.
-    #[must_use]
-    pub fn expires_in(&self, _now: Instant) -> Duration {
-        Duration::ZERO
-    }
-}
+use crate::router_config::{AttachmentId, Limits};
+use crate::time::Instant;
+use crate::wire::inner::{Inner, Payload, Protocol};
+use mappings::Mappings;
+use rate::TokenBucket;
+use sessions::{NewSession, Sessions};
+use tcp_state::Connection;
+use timeouts::QUARANTINE_SECONDS;
+use translate::Rewrite;
 
 /// Mappings and sessions of one tenant.
 #[derive(Debug)]
 pub struct Nat {
-    sessions: Vec<Session>,
+    sessions: Sessions,
+    mappings: Mappings,
     limits: Limits,
+    rate: TokenBucket,
 }
 
 impl Nat {
-    /// Empty tables for these limits; `seed` must be a secret random number of this tenant.
+    /// Empty tables for these limits. `seed` must be a secret random number of this tenant alone: port choice and hashing hang on it.
     #[must_use]
-    pub fn new(limits: Limits, _seed: u64) -> Self {
-        Self { sessions: Vec::new(), limits }
+    pub fn new(limits: Limits, seed: u64) -> Self {
+        let (sessions, mappings) = capacities(limits);
+        Self {
+            sessions: Sessions::new(sessions, seed.rotate_left(32)),
+            mappings: Mappings::new(mappings, sessions, seed),
+            limits,
+            rate: TokenBucket::new(limits.new_sessions_per_second),
+        }
     }
 
-    /// New limits after a reload.
+    /// New limits after a reload. Sessions beyond a lowered limit live on; only new ones are refused (RFC 6888 REQ-11).
     pub fn set_limits(&mut self, limits: Limits) {
+        let (sessions, mappings) = capacities(limits);
+        self.sessions.grow(sessions);
+        self.mappings.grow(mappings);
+        self.rate.set_rate(limits.new_sessions_per_second);
         self.limits = limits;
     }
 
-    /// Ports that no pool gives out.
-    pub fn set_reserved_ports(&mut self, _ports: &[u16]) {}
-
-    /// The pool with this key and these addresses.
-    pub fn pool(&mut self, _key: PoolKey, _addresses: &[Ipv4Network], _now: Instant) -> PoolId {
-        PoolId(0)
+    /// TCP and UDP ports that no pool gives out from now on, besides IKE's, BGP's and BFD's: those that endpoints of the relay
+    /// listen on, and destination ports of callbacks to addresses of a pool (port shadowing).
+    pub fn set_reserved_ports(&mut self, ports: &[u16]) {
+        self.mappings.set_reserved(ports);
     }
 
-    /// The session of a packet from the office.
-    #[must_use]
-    pub fn find_from_office(&self, _inner: &Inner) -> Option<SessionId> {
-        None
+    /// The pool with this key, made where there is none, with these addresses. The same key keeps its mappings; sessions whose
+    /// address left the pool end. Allocates: for a new
+    /// configuration only.
+    pub fn pool(&mut self, key: PoolKey, addresses: &[Ipv4Network], now: Instant) -> PoolId {
+        let (id, changed) = self.mappings.pool(key, addresses);
+        if changed {
+            self.drop_stale(now);
+        }
+        id
     }
 
-    /// The session of a packet from the cloud.
+    /// Forget every pool but these, with the sessions over them: the last step of a new configuration.
+    pub fn retain_pools(&mut self, keep: &[PoolId], now: Instant) {
+        self.mappings.retain_pools(keep);
+        self.drop_stale(now);
+    }
+
+    fn drop_stale(&mut self, now: Instant) {
+        let mut from = 0;
+        while let Some(index) = self.next_stale(from) {
+            from = index + 1;
+            self.remove(SessionId(index), now);
+        }
+        self.mappings.disown_stale();
+    }
+
+    fn next_stale(&self, from: u32) -> Option<u32> {
+        let is_stale = |session: &Session| session.mapping.is_some_and(|mapping| !self.mappings.is_in_its_pool(mapping));
+        self.sessions.iter_from(from).find(|(_, session)| is_stale(session)).map(|(index, _)| index)
+    }
+
+    /// The session of a packet from the office. ICMP errors have none of their own: see [`Nat::icmp_error_to_cloud`].
     #[must_use]
-    pub fn find_from_cloud(&self, _attachment: AttachmentId, _inner: &Inner) -> Option<SessionId> {
-        None
+    pub fn find_from_office(&self, inner: &Inner) -> Option<SessionId> {
+        self.sessions.find_from_office(inner).map(SessionId)
+    }
+
+    /// The session of a packet from the cloud. A mapping alone does not let a packet in (see `sessions`).
+    #[must_use]
+    pub fn find_from_cloud(&self, attachment: AttachmentId, inner: &Inner) -> Option<SessionId> {
+        self.sessions.find_from_cloud(attachment, inner).map(SessionId)
     }
 
     /// The session.
+    ///
+    /// # Panics
+    /// When it ended since it was found.
     #[must_use]
     pub fn session(&self, id: SessionId) -> &Session {
-        &self.sessions[id.0 as usize]
+        self.sessions.get(id.0).expect("a session is used in the batch in which it was found")
     }
 
-    /// Temporary.
-    pub fn has_source(&self, _id: SessionId, _source: Source) -> bool {
-        true
+    /// Whether the session's source is translated as `source` says: what a reload asks before it lets a session live on.
+    #[must_use]
+    pub fn has_source(&self, id: SessionId, source: Source) -> bool {
+        let session = self.session(id);
+        let translated = match session.opened_by {
+            Direction::OfficeToCloud => session.cloud_local,
+            Direction::CloudToOffice => session.office_remote,
+        };
+        match (source, session.mapping) {
+            (Source::Fixed(addr), None) => translated.addr == addr,
+            (Source::Pool(pool), Some(mapping)) => self.mappings.is_of_pool(mapping, pool),
+            (Source::Fixed(_), Some(_)) | (Source::Pool(_), None) => false,
+        }
     }
 
     /// The session was checked against the rules of this generation.
     pub fn set_generation(&mut self, id: SessionId, generation: u32) {
-        self.sessions[id.0 as usize].generation = generation;
+        if let Some(session) = self.sessions.get_mut(id.0) {
+            session.generation = generation;
+        }
     }
 
-    /// End a session.
-    pub fn remove(&mut self, _id: SessionId, _now: Instant) {}
+    /// End a session, and with the last one its mapping: the port's quarantine begins. Nothing happens where it ended before.
+    pub fn remove(&mut self, id: SessionId, now: Instant) {
+        if let Some(mapping) = self.sessions.remove(id.0).and_then(|session| session.mapping) {
+            self.mappings.release(mapping, now);
+        }
+    }
 
-    /// Open a session.
+    /// Open a session for the packet `inner`, which [`Nat::find_from_office`] or [`Nat::find_from_cloud`] did not know. The packet
+    /// itself is then translated, and counted, like every other.
     ///
     /// # Errors
-    /// SessionTableFull, SessionRateLimited, PortsExhausted, SessionConflict, TcpNotSyn, NoSession
-    pub fn open(&mut self, _flow: &NewFlow, _generation: u32, _inner: &Inner, _now: Instant) -> Result<SessionId, DropReason> {
-        Err(DropReason::SessionTableFull)
+    /// `TcpNotSyn`, `NoSession` (an echo reply to nothing), `IcmpTypeRefused`, `SessionTableFull`, `SessionRateLimited`,
+    /// `PortsExhausted`, `SessionConflict`. Existing sessions are never evicted (RFC 6888 REQ-11).
+    pub fn open(&mut self, flow: &NewFlow, generation: u32, inner: &Inner, now: Instant) -> Result<SessionId, DropReason> {
+        let connection = connection_of(flow.opened_by, inner)?;
+        if self.sessions.len() >= self.limits.sessions.get() as usize {
+            return Err(DropReason::SessionTableFull);
+        }
+        if !self.rate.take(now) {
+            return Err(DropReason::SessionRateLimited);
+        }
+        let (mapping, source) = self.translated_source(flow)?;
+        let opened = self.insert(&new_session(flow, source, mapping, connection, generation), now);
+        if let (Err(_), Some(mapping)) = (opened, mapping) {
+            self.mappings.release(mapping, now);
+        }
+        opened
     }
 
-    /// Rewrite a packet.
-    pub fn translate_to_cloud(&mut self, _id: SessionId, _packet: &mut [u8], _inner: &Inner, _now: Instant) {}
-
-    /// Rewrite a packet.
-    pub fn translate_to_office(&mut self, _id: SessionId, _packet: &mut [u8], _inner: &Inner, _now: Instant) {}
-
-    /// Rewrite an ICMP error of the office about a packet of the cloud.
-    ///
-    /// # Errors
-    /// IcmpErrorUnmatched, IcmpErrorMalformed
-    pub fn icmp_error_to_cloud(&mut self, _packet: &mut [u8], _inner: &Inner) -> Result<SessionId, DropReason> {
-        Err(DropReason::IcmpErrorUnmatched)
+    fn translated_source(&mut self, flow: &NewFlow) -> Result<(Option<u32>, Endpoint), DropReason> {
+        match flow.translated_source {
+            Source::Fixed(addr) => Ok((None, Endpoint { addr, port: flow.source.port })),
+            Source::Pool(pool) => {
+                let mapping = self.mappings.acquire(pool, flow.protocol, flow.source)?;
+                let outside = self.mappings.outside(mapping).ok_or(DropReason::PortsExhausted)?;
+                Ok((Some(mapping), outside))
+            }
+        }
     }
 
-    /// Rewrite an ICMP error of the cloud about a packet of the office.
-    ///
-    /// # Errors
-    /// IcmpErrorUnmatched, IcmpErrorMalformed
-    pub fn icmp_error_to_office(&mut self, _at: AttachmentId, _packet: &mut [u8], _inner: &Inner) -> Result<SessionId, DropReason> {
-        Err(DropReason::IcmpErrorUnmatched)
+    fn insert(&mut self, new: &NewSession, now: Instant) -> Result<SessionId, DropReason> {
+        let at_office = self.sessions.at_office(new.protocol, new.office, new.office_remote);
+        let at_cloud = self.sessions.at_cloud(new.attachment, new.protocol, new.cloud_local, new.cloud_remote);
+        if at_office.is_some() || at_cloud.is_some() {
+            return Err(DropReason::SessionConflict);
+        }
+        self.sessions.insert(new, now).map(SessionId).ok_or(DropReason::SessionTableFull)
     }
 
-    /// End what is due, at most `budget` entries; returns how many sessions ended.
-    pub fn expire(&mut self, _now: Instant, _budget: usize) -> usize {
-        0
+    /// Rewrite a packet of the session for the cloud: addresses, ports or identifier, checksums. Counts it, follows the TCP state,
+    /// starts the timer anew. `inner` was parsed from `packet`, which is changed nowhere but in its time to live or MSS since.
+    pub fn translate_to_cloud(&mut self, id: SessionId, packet: &mut [u8], inner: &Inner, now: Instant) {
+        self.translate(Direction::OfficeToCloud, id, packet, inner, now);
     }
 
-    /// When [`Nat::expire`] next has something to do.
+    /// Rewrite a packet of the session for the office, like [`Nat::translate_to_cloud`].
+    pub fn translate_to_office(&mut self, id: SessionId, packet: &mut [u8], inner: &Inner, now: Instant) {
+        self.translate(Direction::CloudToOffice, id, packet, inner, now);
+    }
+
+    fn translate(&mut self, direction: Direction, id: SessionId, packet: &mut [u8], inner: &Inner, now: Instant) {
+        self.sessions.pass(id.0, direction, inner, now);
+        if let Some(session) = self.sessions.get(id.0) {
+            session.rewrites[direction as usize].apply_to_packet(&mut packet[..inner.total_len], session.protocol);
+        }
+    }
+
+    /// End sessions and quarantines that are due, at most `budget` of them in all; returns how many sessions ended.
+    pub fn expire(&mut self, now: Instant, budget: usize) -> usize {
+        let mut ended = 0;
+        for _ in 0..budget {
+            if let Some(index) = self.sessions.due(now) {
+                self.remove(SessionId(index), now);
+                ended += 1;
+            } else if !self.mappings.expire_one(now) {
+                break;
+            }
+        }
+        ended
+    }
+
+    /// When [`Nat::expire`] next has something to do; [`Instant::FAR_FUTURE`] where nothing lives.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
-        Instant::FAR_FUTURE
+        self.sessions.next_deadline().min(self.mappings.next_deadline())
     }
 
     /// Sessions alive.
     #[must_use]
     pub fn sessions_alive(&self) -> usize {
-        0
+        self.sessions.len()
     }
 
-    /// Mappings alive, those in quarantine not counted.
+    /// Mappings that sessions use; those in quarantine are not counted.
     #[must_use]
     pub fn mappings_alive(&self) -> usize {
-        0
+        self.mappings.alive()
     }
 
-    /// Forget everything.
-    pub fn clear(&mut self) {}
+    /// End all sessions and forget all mappings, quarantined ones too; pools stay. For a tenant that is removed: ports that a
+    /// living tenant may use again at once must go through [`Nat::remove`].
+    pub fn clear(&mut self) {
+        self.sessions.clear();
+        self.mappings.clear();
+    }
 
-    /// The sessions from place `from` on.
+    /// The sessions from place `from` on (0, or [`SessionId::index`] + 1 of the last one seen), in the order of their places.
     pub fn rows(&self, from: u32) -> impl Iterator<Item = (SessionId, &Session)> {
-        self.sessions.iter().skip(from as usize).map(|session| (SessionId(0), session))
+        self.sessions.iter_from(from).map(|(index, session)| (SessionId(index), session))
     }
 }
+
+/// Entries of the two tables. Mappings also wait in quarantine: whatever was alive two minutes ago, and whatever was opened since.
+fn capacities(limits: Limits) -> (usize, usize) {
+    let sessions = limits.sessions.get() as usize;
+    let per_second = limits.new_sessions_per_second.get() as usize;
+    // One second more for the burst, one for times that are rounded up.
+    (sessions, sessions + per_second * (QUARANTINE_SECONDS as usize + 2))
+}
+
+/// The state of the connection that the first packet opens, for TCP.
+fn connection_of(opener: Direction, inner: &Inner) -> Result<Option<Connection>, DropReason> {
+    match &inner.payload {
+        Payload::Tcp(tcp) if inner.is_opening_syn() => Ok(Some(Connection::new(opener, tcp))),
+        Payload::Tcp(_) => Err(DropReason::TcpNotSyn),
+        Payload::Udp | Payload::IcmpEcho { request: true } => Ok(None),
+        Payload::IcmpEcho { request: false } => Err(DropReason::NoSession),
+        Payload::IcmpError { .. } | Payload::IcmpOther { .. } => Err(DropReason::IcmpTypeRefused),
+    }
+}
+
+/// Put the four ends of a flow where they belong, whoever opened it.
+fn new_session(flow: &NewFlow, source: Endpoint, mapping: Option<u32>, connection: Option<Connection>, generation: u32) -> NewSession {
+    let destination = match flow.protocol {
+        // An echo has one identifier for both ends.
+        Protocol::Icmp => Endpoint::new(flow.translated_destination.addr, source.port),
+        Protocol::Tcp | Protocol::Udp => flow.translated_destination,
+    };
+    let (office, office_remote, cloud_local, cloud_remote) = match flow.opened_by {
+        Direction::OfficeToCloud => (flow.source, flow.destination, source, destination),
+        Direction::CloudToOffice => (destination, source, flow.destination, flow.source),
+    };
+    NewSession {
+        class: flow.class,
+        rule: flow.rule,
+        attachment: flow.attachment,
+        protocol: flow.protocol,
+        opened_by: flow.opened_by,
+        generation,
+        office,
+        office_remote,
+        cloud_local,
+        cloud_remote,
+        mapping,
+        connection,
+    }
+}
+
+#[cfg(test)]
+mod tests;

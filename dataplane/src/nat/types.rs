@@ -49,6 +49,11 @@ impl Endpoint {
     pub const fn new(addr: Ipv4Addr, port: u16) -> Self {
         Self { addr, port }
     }
+
+    /// The 48 bits as a number, for keys.
+    pub(super) const fn bits(self) -> u64 {
+        (self.addr.to_bits() as u64) << 16 | self.port as u64
+    }
 }
 
 /// The rule of the tenant that a session was opened by.

@@ -18,6 +18,8 @@ pub mod ethernet;
 pub mod icmp;
 pub mod inner;
 pub mod mss;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod underlay;
 
 use std::net::Ipv4Addr;
