@@ -46,7 +46,7 @@ impl Policy {
         office.sort_by_key(|office| std::cmp::Reverse(office.prefix.prefix()));
         let mut services: Vec<u16> = (0..=u16::MAX).take(config.services.len()).collect();
         services.sort_by_key(|index| std::cmp::Reverse(config.services[usize::from(*index)].office_side.prefix()));
-        let source_pools = config
+        let source_pools: Vec<Option<PoolId>> = config
             .sources
             .iter()
             .map(|source| match &source.translation {
@@ -57,7 +57,7 @@ impl Policy {
                 SourceTranslation::Static(_) | SourceTranslation::Keep => None,
             })
             .collect();
-        let callback_pools = config
+        let callback_pools: Vec<PoolId> = config
             .callbacks
             .iter()
             .map(|callback| {
@@ -65,6 +65,8 @@ impl Policy {
                 nat.pool(key, &[Ipv4Network::from(callback.source)], now)
             })
             .collect();
+        let used: Vec<PoolId> = source_pools.iter().flatten().chain(&callback_pools).copied().collect();
+        nat.retain_pools(&used, now);
         Self { office, services, source_pools, callback_pools }
     }
 
