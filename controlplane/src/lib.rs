@@ -1,4 +1,38 @@
-//! Control plane.
+//! The control plane of the relay: configuration, API, metrics, command line, demo.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`config`] | YAML files -> typed model, or every problem at once |
+//! | [`setup`], [`compile`] | an accepted configuration, and what workers read of it |
+//! | [`run`], [`ports`] | start-up, signals, shutdown |
+//! | [`relay`] | the running relay: cut-offs, validity, liveness |
+//! | [`reload`] | reading the files again, all or nothing |
+//! | [`isolation`], [`peers`] | what outlives a restart |
+//! | [`workers`] | the rings to the workers |
+//! | [`api`] | questions and changes over a unix socket |
+//! | [`metrics`], [`metrics_server`] | what Prometheus scrapes |
+//! | [`cli`] | commands, tables |
+//! | [`demo`] | three municipalities on one machine |
 
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod compile;
 pub mod config;
 pub mod demo;
+pub mod durable_file;
+pub mod isolation;
+pub mod logging;
+pub mod metrics;
+pub mod metrics_server;
+pub mod peers;
+pub mod ports;
+pub mod registry;
+pub mod relay;
+pub mod reload;
+pub mod run;
+pub mod sd_notify;
+pub mod setup;
+#[cfg(test)]
+mod testing;
+pub mod workers;

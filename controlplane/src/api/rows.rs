@@ -1,0 +1,216 @@
+//! What the API answers, as both of its ends know it. Moments are RFC 3339; ages are for tables to compute.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+/// An answer to a question.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Answer<T> {
+    /// The relay's name.
+    pub relay: String,
+    /// When it answered.
+    #[serde(with = "time::serde::rfc3339")]
+    pub now: OffsetDateTime,
+    /// The rows.
+    pub rows: Vec<T>,
+    /// There are more rows than are answered at one time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+}
+
+/// Why a request failed.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// A sentence.
+    pub error: String,
+    /// The problems of a configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+/// What a change did.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// A sentence.
+    pub message: String,
+    /// Warnings about a configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Whether every worker obeys already.
+    pub effective: bool,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl From<&dataplane::counters::Traffic> for Traffic {
+    fn from(traffic: &dataplane::counters::Traffic) -> Self {
+        Self { packets: traffic.packets.get(), bytes: traffic.bytes.get() }
+    }
+}
+
+/// A tenant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TenantRow {
+    /// Its unique name.
+    pub tenant: String,
+    /// Its name for people.
+    pub name: String,
+    /// Tunnels that can carry data.
+    pub tunnels_up: u64,
+    /// Tunnels of the configuration.
+    pub tunnels_configured: u64,
+    /// Sessions alive.
+    pub sessions: u64,
+    /// Sessions it may have.
+    pub sessions_limit: u64,
+    /// Forwarded to the cloud.
+    pub office_to_cloud: Traffic,
+    /// Forwarded to the office.
+    pub cloud_to_office: Traffic,
+    /// Packets lost.
+    pub dropped_packets: u64,
+    /// What an operator cut off: `all`, class names, names of services and callbacks.
+    pub isolated: Vec<String>,
+}
+
+/// A configured tunnel, up or down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TunnelRow {
+    /// Tenant.
+    pub tenant: String,
+    /// Tunnel.
+    pub tunnel: String,
+    /// `wireguard`.
+    pub kind: String,
+    /// `up` or `down`.
+    pub state: String,
+    /// Since when it is up or down.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Why it is down and what to do; empty when it is up.
+    pub reason: String,
+    /// Where the peer was last heard.
+    pub peer: Option<SocketAddr>,
+    /// When the last handshake completed.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_handshake: Option<OffsetDateTime>,
+    /// When the peer was last heard.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_heard: Option<OffsetDateTime>,
+    /// Handshakes completed.
+    pub handshakes: u64,
+    /// Out of the tunnel.
+    pub office_to_cloud: Traffic,
+    /// Into the tunnel.
+    pub cloud_to_office: Traffic,
+}
+
+/// A session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// Tenant.
+    pub tenant: String,
+    /// Class.
+    pub class: String,
+    /// `tcp`, `udp` or `icmp`.
+    pub protocol: String,
+    /// Who opened it: `office-to-cloud` or `cloud-to-office`.
+    pub opened_by: String,
+    /// Service or callback that it was opened by.
+    pub rule: String,
+    /// Attachment.
+    pub cloud: String,
+    /// Office host and port.
+    pub office: (Ipv4Addr, u16),
+    /// The remote end as the office sees it.
+    pub office_remote: (Ipv4Addr, u16),
+    /// The office host as the cloud sees it.
+    pub cloud_local: (Ipv4Addr, u16),
+    /// The cloud host.
+    pub cloud_remote: (Ipv4Addr, u16),
+    /// State of a TCP connection, else `-`.
+    pub state: String,
+    /// When it was opened.
+    #[serde(with = "time::serde::rfc3339")]
+    pub opened: OffsetDateTime,
+    /// When it expires unless a packet comes.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires: OffsetDateTime,
+    /// To the cloud.
+    pub office_to_cloud: Traffic,
+    /// To the office.
+    pub cloud_to_office: Traffic,
+}
+
+/// A next hop.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NeighborRow {
+    /// Port.
+    pub port: String,
+    /// `2101`, `100.2101` for QinQ, `-` without a tag.
+    pub vlan: String,
+    /// Tenant; none on an access port.
+    pub tenant: Option<String>,
+    /// Address.
+    pub address: Ipv4Addr,
+    /// MAC address, once resolved.
+    pub mac: Option<String>,
+    /// `reachable`, `probing`, `incomplete` or `failed`.
+    pub state: String,
+    /// When it last answered.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub answered: Option<OffsetDateTime>,
+}
+
+/// Packets lost in one place for one reason.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DropRow {
+    /// The tenant that lost them; none before a tenant was known.
+    pub tenant: Option<String>,
+    /// The port, where no tenant was known.
+    pub port: Option<String>,
+    /// Where on their way.
+    pub stage: String,
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub packets: u64,
+    /// What that means and what to do.
+    pub help: String,
+}
+
+/// A port.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PortRow {
+    /// Its name in relay.yaml.
+    pub port: String,
+    /// The kernel's name of the interface.
+    pub interface: String,
+    /// `af_xdp` or `af_packet`.
+    pub driver: String,
+    /// `zero-copy`, `copy` and the like.
+    pub mode: String,
+    /// Why this driver and mode.
+    pub reason: String,
+    /// MAC address.
+    pub mac: String,
+    /// Largest IP packet in bytes.
+    pub mtu: u16,
+    /// Frames received.
+    pub received: Traffic,
+    /// Frames transmitted.
+    pub transmitted: Traffic,
+    /// Packets lost at the port.
+    pub dropped_packets: u64,
+    /// Frames that kernel or NIC lost before the relay saw them.
+    pub nic_receive_lost: u64,
+}

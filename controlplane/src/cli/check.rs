@@ -1,0 +1,26 @@
+//! `chukei check`: every problem of a configuration, in one go.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::print_json;
+use crate::config::{self, Loaded, Purpose, Severity};
+
+/// Print the problems; success where none is an error.
+pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let Loaded { relay, problems } = config::load(path, Purpose::Check);
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let warnings = problems.len() - errors;
+    if json {
+        print_json(&json!({ "ok": relay.is_some(), "errors": errors, "warnings": warnings, "problems": problems }))?;
+    } else {
+        problems.iter().for_each(|problem| println!("{problem}"));
+        match &relay {
+            Some(relay) => println!("{}: good, {} tenants, {warnings} warnings", relay.name, relay.tenants.len()),
+            None => println!("{errors} errors, {warnings} warnings"),
+        }
+    }
+    Ok(if relay.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

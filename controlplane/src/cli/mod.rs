@@ -1,0 +1,180 @@
+//! The command line.
+
+mod check;
+mod client;
+mod keygen;
+mod show;
+mod tables;
+mod tenant_new;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::api::rows::Done;
+use crate::isolation::Scope;
+use crate::logging::{self, LogFormat};
+use client::{Client, CommandError};
+
+/// 中継ルータ: the relay between municipalities and their cloud networks.
+#[derive(Debug, Parser)]
+#[command(name = "chukei", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay.
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// How log lines look.
+        #[arg(long, value_enum, default_value_t)]
+        log: LogFormat,
+    },
+    /// Check a configuration and name everything that is wrong with it.
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// One JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how the running relay is.
+    Show(show::Show),
+    /// Read the configuration again; a bad one changes nothing.
+    Reload {
+        #[command(flatten)]
+        api: Api,
+    },
+    /// Cut a tenant off, or one traffic class or service of it, at once and until `reopen`.
+    Isolate {
+        #[command(flatten)]
+        scope: ScopeArgs,
+        /// Why; it is listed and logged.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        api: Api,
+    },
+    /// End a cut-off.
+    Reopen {
+        #[command(flatten)]
+        scope: ScopeArgs,
+        #[command(flatten)]
+        api: Api,
+    },
+    /// Make a key.
+    Keygen(keygen::Keygen),
+    /// Tenant files.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum TenantCommand {
+    /// Write a tenant file and the municipality's ready wg-quick file.
+    New(tenant_new::TenantNew),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// relay.yaml.
+    #[arg(short, long = "config", value_name = "FILE", env = "CHUKEI_CONFIG", default_value = "/etc/chukei/relay.yaml")]
+    config: PathBuf,
+}
+
+/// Where the running relay answers.
+#[derive(Debug, Args)]
+struct Api {
+    /// The relay's socket (`api.socket` in relay.yaml).
+    #[arg(long, value_name = "PATH", env = "CHUKEI_SOCKET", default_value = "/run/chukei/api.sock")]
+    socket: PathBuf,
+    /// Look through the eyes of this viewer of `api.viewers` (operators only).
+    #[arg(long, value_name = "NAME")]
+    viewer: Option<String>,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Api {
+    fn client(&self) -> Client<'_> {
+        Client { socket: &self.socket, viewer: self.viewer.as_deref() }
+    }
+}
+
+#[derive(Debug, Args)]
+struct ScopeArgs {
+    /// The tenant.
+    tenant: String,
+    /// Only this traffic class: `mynumber` or `lgwan-connected`.
+    #[arg(long, conflicts_with = "service")]
+    class: Option<String>,
+    /// Only this service or callback.
+    #[arg(long)]
+    service: Option<String>,
+}
+
+impl From<ScopeArgs> for Scope {
+    fn from(ScopeArgs { tenant, class, service }: ScopeArgs) -> Self {
+        Self { tenant, class, service }
+    }
+}
+
+/// Do what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("chukei: {}", logging::escaped(&format!("{error:#}")).replace("\\n", "\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run { config, log } => {
+            logging::start(log);
+            crate::run::run(&config.config)?;
+        }
+        Command::Check { config, json } => return check::check(&config.config, json),
+        Command::Show(show) => show.print()?,
+        Command::Reload { api } => change(&api, "/v1/reload", &())?,
+        Command::Isolate { scope, reason, api } => {
+            let request = crate::api::IsolateRequest { scope: scope.into(), reason };
+            change(&api, "/v1/isolate", &request)?;
+        }
+        Command::Reopen { scope, api } => change(&api, "/v1/reopen", &Scope::from(scope))?,
+        Command::Keygen(keygen) => keygen.run()?,
+        Command::Tenant(TenantCommand::New(new)) => new.run()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Post a change and say what it did.
+fn change(api: &Api, path: &str, body: &impl serde::Serialize) -> Result<(), CommandError> {
+    let answer = api.client().post(path, body)?;
+    if api.json {
+        print_json(&answer)?;
+        return Ok(());
+    }
+    let done: Done = serde_json::from_value(answer)?;
+    done.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    println!("{}", done.message);
+    if !done.effective {
+        eprintln!("warning: a worker has not adopted this within 3 s; see /healthz");
+    }
+    Ok(())
+}
+
+/// Programs get one object, indented as people read it too.
+fn print_json(value: &impl serde::Serialize) -> serde_json::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! The API's answers as tables. Ages are computed against the relay's own clock, so that a wrong clock here shows no wrong age.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+use crate::api::rows::{Answer, DropRow, NeighborRow, PortRow, SessionRow, TenantRow, TunnelRow};
+use crate::clock::in_words;
+use crate::isolation::Isolation;
+use crate::logging::escaped;
+
+/// A table; columns whose heading ends in a blank are numbers and stand at the right.
+fn table<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(headings.map(str::trim_end));
+    for row in rows {
+        // Names come from files and reasons from people: neither may move the cursor.
+        table.add_row(row.map(|cell| escaped(&cell)));
+    }
+    for (column, heading) in table.column_iter_mut().zip(headings) {
+        column.set_padding((0, 2));
+        if heading.ends_with(' ') {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+fn age(now: OffsetDateTime, then: OffsetDateTime) -> String {
+    in_words(Duration::try_from(now - then).unwrap_or_default())
+}
+
+fn ago(now: OffsetDateTime, then: Option<OffsetDateTime>) -> String {
+    then.map_or_else(|| "never".to_owned(), |then| age(now, then) + " ago")
+}
+
+fn dash(text: Option<&str>) -> String {
+    text.filter(|text| !text.is_empty()).unwrap_or("-").to_owned()
+}
+
+/// 1,234,567 is easier to read than 1234567.
+fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+pub(super) fn tenants(answer: &Answer<TenantRow>) -> String {
+    let headings = ["TENANT", "NAME", "TUNNELS UP ", "SESSIONS ", "PACKETS TO CLOUD ", "PACKETS TO OFFICE ", "DROPPED ", "ISOLATED"];
+    let row = |row: &TenantRow| {
+        [
+            row.tenant.clone(),
+            row.name.clone(),
+            format!("{}/{}", row.tunnels_up, row.tunnels_configured),
+            format!("{}/{}", number(row.sessions), number(row.sessions_limit)),
+            number(row.office_to_cloud.packets),
+            number(row.cloud_to_office.packets),
+            number(row.dropped_packets),
+            dash(Some(&row.isolated.join(", "))),
+        ]
+    };
+    table(headings, answer.rows.iter().map(row))
+}
+
+pub(super) fn tunnels(answer: &Answer<TunnelRow>) -> String {
+    let headings =
+        ["TENANT", "TUNNEL", "KIND", "STATE", "SINCE", "PEER", "HANDSHAKE", "HEARD", "BYTES TO CLOUD ", "BYTES TO OFFICE ", "REASON"];
+    let row = |row: &TunnelRow| {
+        [
+            row.tenant.clone(),
+            row.tunnel.clone(),
+            row.kind.clone(),
+            row.state.clone(),
+            age(answer.now, row.since),
+            row.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string()),
+            ago(answer.now, row.last_handshake),
+            ago(answer.now, row.last_heard),
+            number(row.office_to_cloud.bytes),
+            number(row.cloud_to_office.bytes),
+            dash(Some(&row.reason)),
+        ]
+    };
+    table(headings, answer.rows.iter().map(row))
+}
+
+pub(super) fn sessions(answer: &Answer<SessionRow>) -> String {
+    let headings = [
+        "TENANT",
+        "CLASS",
+        "PROTO",
+        "RULE",
+        "OFFICE",
+        "SEEN BY OFFICE",
+        "SEEN BY CLOUD",
+        "CLOUD HOST",
+        "OPENED BY",
+        "STATE",
+        "AGE",
+        "EXPIRES IN",
+        "BYTES ",
+    ];
+    let host = |(address, port): (std::net::Ipv4Addr, u16)| format!("{address}:{port}");
+    let row = |row: &SessionRow| {
+        [
+            row.tenant.clone(),
+            row.class.clone(),
+            row.protocol.clone(),
+            format!("{} ({})", row.rule, row.cloud),
+            host(row.office),
+            host(row.office_remote),
+            host(row.cloud_local),
+            host(row.cloud_remote),
+            row.opened_by.clone(),
+            row.state.clone(),
+            age(answer.now, row.opened),
+            age(row.expires, answer.now),
+            number(row.office_to_cloud.bytes + row.cloud_to_office.bytes),
+        ]
+    };
+    table(headings, answer.rows.iter().map(row))
+}
+
+pub(super) fn neighbors(answer: &Answer<NeighborRow>) -> String {
+    let row = |row: &NeighborRow| {
+        [
+            row.port.clone(),
+            row.vlan.clone(),
+            dash(row.tenant.as_deref()),
+            row.address.to_string(),
+            dash(row.mac.as_deref()),
+            row.state.clone(),
+            ago(answer.now, row.answered),
+        ]
+    };
+    table(["PORT", "VLAN", "TENANT", "ADDRESS", "MAC", "STATE", "ANSWERED"], answer.rows.iter().map(row))
+}
+
+pub(super) fn drops(answer: &Answer<DropRow>) -> String {
+    let row = |row: &DropRow| {
+        [
+            dash(row.tenant.as_deref()),
+            dash(row.port.as_deref()),
+            row.stage.clone(),
+            row.reason.clone(),
+            number(row.packets),
+            row.help.clone(),
+        ]
+    };
+    table(["TENANT", "PORT", "STAGE", "REASON", "PACKETS ", "WHAT IT MEANS"], answer.rows.iter().map(row))
+}
+
+pub(super) fn ports(answer: &Answer<PortRow>) -> String {
+    let headings =
+        ["PORT", "INTERFACE", "DRIVER", "MODE", "MAC", "MTU ", "RECEIVED ", "TRANSMITTED ", "DROPPED ", "LOST BY NIC ", "WHY THIS DRIVER"];
+    let row = |row: &PortRow| {
+        [
+            row.port.clone(),
+            row.interface.clone(),
+            row.driver.clone(),
+            row.mode.clone(),
+            row.mac.clone(),
+            row.mtu.to_string(),
+            number(row.received.packets),
+            number(row.transmitted.packets),
+            number(row.dropped_packets),
+            number(row.nic_receive_lost),
+            row.reason.clone(),
+        ]
+    };
+    table(headings, answer.rows.iter().map(row))
+}
+
+pub(super) fn isolations(answer: &Answer<Isolation>) -> String {
+    let row = |row: &Isolation| {
+        [
+            row.scope.tenant.clone(),
+            dash(row.scope.class.as_deref()),
+            dash(row.scope.service.as_deref()),
+            row.by.clone(),
+            row.at.to_offset(crate::clock::JAPAN).format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
+            age(answer.now, row.at),
+            row.reason.clone(),
+        ]
+    };
+    table(["TENANT", "CLASS", "SERVICE", "BY", "AT", "FOR", "REASON"], answer.rows.iter().map(row))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! The typed model and the keys -> the data plane's compiled configuration. Nothing can fail here: the model was validated.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dataplane::router_config as compiled;
+use dataplane::router_config::{AttachmentId, EndpointId, PortId, RouterConfig, RuleState, SecretKey, TenantConfig, TrafficClass, VlanId};
+use ipnetwork::Ipv4Network;
+
+use crate::config::{
+    Allow, Attachment, Callback, Class, EndpointKind, Governance, KeyFileError, RelayConfigModel, Service, ServiceDestinations, Source,
+    SourceTranslation, Tenant, TunnelKind, Vlan, read_key,
+};
+
+/// A callback without `as` needs a rule for each host that may open it; more hosts than this want an `as`.
+pub const MOST_KEPT_CALLBACK_HOSTS: usize = 256;
+
+/// The secrets of a configuration, read once, so that a cut-off or a date never depends on files.
+#[derive(Debug, Default)]
+pub struct Keys(HashMap<PathBuf, SecretKey>);
+
+impl Keys {
+    /// Read every key file that `model` names.
+    ///
+    /// # Errors
+    /// Every file that is refused, and why.
+    pub fn read(model: &RelayConfigModel) -> Result<Self, Vec<(PathBuf, KeyFileError)>> {
+        let (mut keys, mut refused) = (HashMap::new(), Vec::new());
+        for path in key_files(model) {
+            match read_key(path) {
+                Ok(key) => drop(keys.insert(path.to_owned(), SecretKey(*key))),
+                Err(error) => refused.push((path.to_owned(), error)),
+            }
+        }
+        if refused.is_empty() { Ok(Self(keys)) } else { Err(refused) }
+    }
+
+    /// # Panics
+    /// For a path that the model these keys were read for does not name.
+    fn get(&self, path: &Path) -> SecretKey {
+        self.0.get(path).cloned().expect("every key file of the model was read with it")
+    }
+}
+
+fn key_files(model: &RelayConfigModel) -> impl Iterator<Item = &Path> {
+    let endpoints = model.endpoints.iter().map(|endpoint| match &endpoint.kind {
+        EndpointKind::WireGuard { private_key_file, .. } => private_key_file.as_path(),
+    });
+    let tunnels = model.tenants.iter().flat_map(|tenant| &tenant.tunnels);
+    let preshared = tunnels.filter_map(|tunnel| match &tunnel.kind {
+        TunnelKind::WireGuard { preshared_key_file, .. } => preshared_key_file.as_deref(),
+    });
+    endpoints.chain(preshared)
+}
+
+/// What the data plane does at the Unix time `now`. Counters start at zero.
+#[must_use]
+pub fn compile(model: &RelayConfigModel, keys: &Keys, now: i64) -> RouterConfig {
+    let ports = model.ports.iter().map(|port| compiled::PortConfig {
+        name: port.name.as_str().into(),
+        address: port.address,
+        gateway: port.gateway,
+        mtu: port.mtu,
+        counters: Arc::default(),
+    });
+    let endpoints = model.endpoints.iter().map(|endpoint| compiled::EndpointConfig {
+        name: endpoint.name.as_str().into(),
+        port: PortId(small(endpoint.port.0)),
+        kind: match &endpoint.kind {
+            EndpointKind::WireGuard { listen, private_key_file } => {
+                compiled::EndpointKind::WireGuard { listen: *listen, private_key: keys.get(private_key_file) }
+            }
+        },
+    });
+    RouterConfig {
+        ports: ports.collect(),
+        endpoints: endpoints.collect(),
+        conventional_lgwan: model.conventional_lgwan.clone(),
+        tenants: model.tenants.iter().map(|tenant| entry(tenant_config(model, tenant, keys, now))).collect(),
+    }
+}
+
+fn entry(config: TenantConfig) -> compiled::TenantEntry {
+    let tunnel_counters = config.tunnels.iter().map(|_| Arc::default()).collect();
+    compiled::TenantEntry { config: Arc::new(config), counters: Arc::default(), tunnel_counters }
+}
+
+fn tenant_config(model: &RelayConfigModel, tenant: &Tenant, keys: &Keys, now: i64) -> TenantConfig {
+    let office = tenant
+        .classes
+        .iter()
+        .flat_map(|entry| entry.prefixes.iter().map(|prefix| compiled::OfficePrefix { prefix: *prefix, class: class(entry.class) }));
+    TenantConfig {
+        name: tenant.id.as_str().into(),
+        tunnels: tenant.tunnels.iter().map(|tunnel| tunnel_config(tunnel, keys)).collect(),
+        office: office.collect(),
+        attachments: tenant.attachments.iter().map(|attachment| attachment_config(model, attachment)).collect(),
+        services: tenant.services.iter().flat_map(|service| service_configs(service, now)).collect(),
+        sources: tenant.sources.iter().map(source_config).collect(),
+        callbacks: tenant.callbacks.iter().flat_map(|callback| callback_configs(callback, now)).collect(),
+        limits: compiled::Limits {
+            sessions: at_least_one(tenant.limits.sessions),
+            new_sessions_per_second: at_least_one(tenant.limits.new_sessions_per_second),
+        },
+        isolated: false,
+        isolated_classes: [false; TrafficClass::COUNT],
+    }
+}
+
+fn tunnel_config(tunnel: &crate::config::Tunnel, keys: &Keys) -> compiled::TunnelConfig {
+    let TunnelKind::WireGuard { public_key, preshared_key_file, endpoint_address, persistent_keepalive } = &tunnel.kind;
+    compiled::TunnelConfig {
+        name: tunnel.name.as_str().into(),
+        endpoint: EndpointId(small(tunnel.endpoint.0)),
+        mtu: tunnel.mtu,
+        kind: compiled::TunnelKind::WireGuard {
+            public_key: *public_key,
+            preshared_key: preshared_key_file.as_deref().map(|path| keys.get(path)),
+            peer_address: endpoint_address.map(Into::into),
+            persistent_keepalive: *persistent_keepalive,
+        },
+    }
+}
+
+fn attachment_config(model: &RelayConfigModel, attachment: &Attachment) -> compiled::AttachmentConfig {
+    compiled::AttachmentConfig {
+        name: attachment.name.as_str().into(),
+        port: PortId(small(attachment.port.0)),
+        vlan: match attachment.vlan {
+            Vlan::Single(id) => compiled::Vlan::Single(vlan_id(id)),
+            Vlan::QinQ { outer, inner } => compiled::Vlan::Double { outer: vlan_id(outer), inner: vlan_id(inner) },
+        },
+        address: attachment.address,
+        gateway: attachment.gateway,
+        mtu: model.port(attachment.port).mtu,
+    }
+}
+
+/// One rule for each pair of prefixes.
+fn service_configs(service: &Service, now: i64) -> Vec<compiled::ServiceConfig> {
+    let pairs: Vec<(Ipv4Network, Ipv4Network)> = match &service.destinations {
+        ServiceDestinations::Kept(prefixes) => prefixes.iter().map(|prefix| (*prefix, *prefix)).collect(),
+        ServiceDestinations::Translated(pairs) => pairs.iter().map(|pair| (pair.global, pair.private)).collect(),
+    };
+    let rule = |(office_side, cloud_side)| compiled::ServiceConfig {
+        name: service.name.as_str().into(),
+        class: class(service.class),
+        attachment: AttachmentId(small(service.attachment.0)),
+        office_side,
+        cloud_side,
+        allow: service.allow.iter().map(allow).collect(),
+        state: rule_state(&service.governance, now),
+    };
+    pairs.into_iter().map(rule).collect()
+}
+
+fn source_config(source: &Source) -> compiled::SourceConfig {
+    let translation = match &source.translation {
+        SourceTranslation::Keep => compiled::SourceTranslation::Keep,
+        SourceTranslation::Napt(pools) => compiled::SourceTranslation::Napt(pools.clone()),
+        SourceTranslation::Static(pairs) => {
+            let mut hosts: Vec<_> = pairs.iter().flat_map(|pair| pair.office.iter().zip(pair.cloud.iter())).collect();
+            hosts.sort_unstable();
+            compiled::SourceTranslation::Static(hosts)
+        }
+    };
+    compiled::SourceConfig { class: class(source.class), attachment: AttachmentId(small(source.attachment.0)), translation }
+}
+
+/// With `as` one rule; without it one for each host that may open it, whose own address is then what the office sees.
+fn callback_configs(callback: &Callback, now: i64) -> Vec<compiled::CallbackConfig> {
+    let rule = |from: Vec<Ipv4Network>, source: Ipv4Addr| compiled::CallbackConfig {
+        name: callback.name.as_str().into(),
+        class: class(callback.class),
+        attachment: AttachmentId(small(callback.attachment.0)),
+        from,
+        source,
+        to: callback.called_address(),
+        office: callback.office,
+        allow: callback.allow.iter().map(allow).collect(),
+        state: rule_state(&callback.governance, now),
+    };
+    match callback.seen_as {
+        Some(source) => vec![rule(callback.from.clone(), source)],
+        None => callback.from.iter().flat_map(|prefix| prefix.iter()).map(|host| rule(vec![host.into()], host)).collect(),
+    }
+}
+
+/// Hosts that a callback without `as` would need rules for; 0 with `as`.
+#[must_use]
+pub fn kept_hosts(callback: &Callback) -> usize {
+    let hosts = callback.from.iter().map(|prefix| prefix.size() as usize);
+    callback.seen_as.map_or_else(|| hosts.sum(), |_| 0)
+}
+
+fn rule_state(governance: &Governance, now: i64) -> RuleState {
+    if governance.validity.holds_at_unix(now) { RuleState::Open } else { RuleState::OutsideValidity }
+}
+
+fn allow(allow: &Allow) -> compiled::Allow {
+    let ports = |ports: &crate::config::PortMapping| compiled::PortMap { from: ports.outside.clone(), to: *ports.inside.start() };
+    match allow {
+        Allow::Tcp(mapping) => compiled::Allow::Tcp(ports(mapping)),
+        Allow::Udp(mapping) => compiled::Allow::Udp(ports(mapping)),
+        Allow::IcmpEcho => compiled::Allow::IcmpEcho,
+    }
+}
+
+const fn class(class: Class) -> TrafficClass {
+    match class {
+        Class::Mynumber => TrafficClass::MyNumber,
+        Class::LgwanConnected => TrafficClass::LgwanConnected,
+    }
+}
+
+fn small(index: usize) -> u8 {
+    u8::try_from(index).expect("validation allows fewer than 256 of each")
+}
+
+fn vlan_id(id: u16) -> VlanId {
+    VlanId::new(id).expect("validation allows 1 to 4,094")
+}
+
+fn at_least_one(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
+}

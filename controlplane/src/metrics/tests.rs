@@ -1,0 +1,95 @@
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use super::*;
+use crate::testing::{router, tenant};
+use dataplane::time::Instant;
+
+fn page(router: &RouterConfig) -> String {
+    let moment = time::macros::datetime!(2026-12-01 09:00 +9);
+    let nic = NicDescription {
+        driver: "af_packet",
+        mode: "copy".into(),
+        reason: "asked for".into(),
+        interface: "ens4".into(),
+        mac: [2; 6],
+        mtu: 1500,
+    };
+    text(&Scrape {
+        relay: "tokyo-1",
+        router,
+        registry: &Registry::default(),
+        ports: &[nic],
+        workers: &[Arc::default()],
+        clocks: Clocks { wall: moment, worker: Instant::from_secs(100) },
+        started: moment,
+        generation: 3,
+        last_reload: (true, moment),
+    })
+    .expect("a page")
+}
+
+fn value<'a>(page: &'a str, series: &str) -> Option<&'a str> {
+    page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_about() {
+    let router = router([tenant("131016-chiyoda")]);
+    router.tenants[0].tunnel_counters[0].handshake_at_nanos.set(1);
+    router.tenants[0].counters.drops.add(DropReason::NoSession, 1);
+    router.ports[0].counters.drops.add(DropReason::VlanUnknown, 1);
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed (Debian: prometheus)");
+    promtool.stdin.take().expect("piped").write_all(page(&router).as_bytes()).expect("written");
+    let output = promtool.wait_with_output().expect("ended");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn a_down_tunnel_is_configured_and_not_up_and_has_no_handshake_time() {
+    let page = page(&router([tenant("a")]));
+    assert_eq!(value(&page, r#"chukei_tunnel_configured{tenant="a",tunnel="main"}"#), Some("1"));
+    assert_eq!(value(&page, r#"chukei_tunnel_up{tenant="a",tunnel="main"}"#), Some("0"));
+    assert!(!page.contains("chukei_tunnel_last_handshake_timestamp_seconds{"));
+}
+
+#[test]
+fn moments_of_the_workers_are_wall_clock_timestamps() {
+    let router = router([tenant("a")]);
+    router.tenants[0].tunnel_counters[0].handshake_at_nanos.set(Instant::from_secs(40).as_nanos());
+    let page = page(&router);
+    let at = value(&page, r#"chukei_tunnel_last_handshake_timestamp_seconds{tenant="a",tunnel="main"}"#);
+    let moment = time::macros::datetime!(2026-12-01 08:59 +9).unix_timestamp();
+    assert_eq!(at, Some(moment.to_string().as_str()));
+}
+
+#[test]
+fn the_relay_lists_every_reason_and_a_tenant_only_its_own() {
+    let router = router([tenant("a"), tenant("b")]);
+    router.tenants[0].counters.drops.add(DropReason::NoSession, 2);
+    router.ports[0].counters.drops.add(DropReason::NoSession, 1);
+    let page = page(&router);
+    let relay = page.lines().filter(|line| line.starts_with("chukei_dropped_packets_total{")).count();
+    assert_eq!(relay, DropReason::COUNT);
+    assert_eq!(value(&page, r#"chukei_dropped_packets_total{reason="no_session",stage="nat"}"#), Some("3"));
+    let tenants: Vec<&str> = page.lines().filter(|line| line.starts_with("chukei_tenant_dropped_packets_total{")).collect();
+    assert_eq!(tenants, [r#"chukei_tenant_dropped_packets_total{tenant="a",reason="no_session"} 2"#]);
+}
+
+#[test]
+fn a_country_of_tenants_is_scraped_in_a_blink() {
+    let router = router((0..1_788).map(|number| tenant(&format!("{number:06}-municipality"))));
+    let start = std::time::Instant::now();
+    let page = page(&router);
+    let took = start.elapsed();
+    assert!(page.lines().count() > 1_788 * 20);
+    // 100 ms in a release build; a debug build on a shared machine gets room to breathe.
+    assert!(took < std::time::Duration::from_secs(1), "{took:?}");
+}

@@ -1,0 +1,266 @@
+//! The running relay as the control plane knows it: what is configured, what is cut off, who its workers are.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dataplane::nic::NicDescription;
+use dataplane::publish::{Publisher, Reader};
+use dataplane::router_config::RouterConfig;
+use time::OffsetDateTime;
+
+use crate::clock;
+use crate::isolation::{Isolation, Isolations, Scope, class_of};
+use crate::peers::Peers;
+use crate::registry::{Changes, Registry};
+use crate::setup::Setup;
+use crate::workers::Workers;
+
+/// A worker whose number of polls has not moved for so long is stuck; an idle one wakes far more often.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a change may take to reach every worker before the caller is told that it has not yet.
+const ADOPTION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The running relay.
+pub struct Relay {
+    /// The workers.
+    pub workers: Workers,
+    /// The ports' drivers, in the order of the configuration.
+    pub nics: Vec<NicDescription>,
+    /// When it started.
+    pub started: OffsetDateTime,
+    /// relay.yaml.
+    pub(crate) path: PathBuf,
+    /// One reload at a time.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    polls: Mutex<Vec<(u64, Instant)>>,
+}
+
+/// What changes while the relay runs.
+#[derive(Debug)]
+pub struct State {
+    /// The accepted configuration.
+    pub setup: Arc<Setup>,
+    /// All counters.
+    pub registry: Registry,
+    /// What operators cut off.
+    pub isolations: Isolations,
+    /// Where routers were last heard.
+    pub peers: Peers,
+    /// Number of the published configuration.
+    pub generation: u64,
+    /// Whether the files were accepted when they were last read, and when that was.
+    pub last_reload: (bool, OffsetDateTime),
+    publisher: Publisher<RouterConfig>,
+    /// Unix time at which a rule becomes valid or stops being so.
+    next_boundary: Option<i64>,
+}
+
+/// Why an operator's cut-off, or its end, was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum IsolationRefused {
+    /// The configuration has no such tenant.
+    #[error("there is no such tenant")]
+    NoSuchTenant,
+    /// The tenant has no such class.
+    #[error("the class is `mynumber` or `lgwan-connected`")]
+    NoSuchClass,
+    /// The tenant has no such service or callback.
+    #[error("the tenant has no service or callback of this name: see its file, or isolate the whole tenant")]
+    NoSuchRule,
+    /// Nothing of this scope is cut off.
+    #[error("this is not isolated: `chukei show isolations` lists what is")]
+    NotIsolated,
+    /// The file of cut-offs cannot be written.
+    #[error("nothing was changed, as the state directory cannot be written: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl State {
+    /// Compile `setup` for the first time, with the cut-offs of earlier runs.
+    ///
+    /// # Errors
+    /// When the state directory cannot be used, or its list of cut-offs not be read.
+    pub fn start(setup: Setup, now: OffsetDateTime) -> io::Result<Self> {
+        let directory = setup.model.state.clone();
+        let about = |error: io::Error, path: &Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        DirBuilder::new().recursive(true).mode(0o750).create(&directory).map_err(|error| about(error, &directory))?;
+        let file = directory.join("isolations.json");
+        let isolations = Isolations::load(&file).map_err(|error| about(error, &file))?;
+        let mut registry = Registry::default();
+        let mut router = compile(&setup, &isolations, now);
+        registry.attach(&mut router);
+        Ok(Self {
+            next_boundary: setup.next_boundary_after(now.unix_timestamp()),
+            setup: Arc::new(setup),
+            registry,
+            isolations,
+            peers: Peers::load(&directory.join("peers.json")),
+            generation: 1,
+            last_reload: (true, now),
+            publisher: Publisher::new(router),
+        })
+    }
+
+    /// A worker's view of the configuration.
+    #[must_use]
+    pub fn reader(&self) -> Reader<RouterConfig> {
+        self.publisher.reader()
+    }
+
+    /// The published configuration.
+    #[must_use]
+    pub fn router(&self) -> Arc<RouterConfig> {
+        self.publisher.current()
+    }
+
+    /// Compile what is configured and cut off at `now`, and hand it to the workers.
+    pub(crate) fn publish(&mut self, now: OffsetDateTime) -> Changes {
+        let mut router = compile(&self.setup, &self.isolations, now);
+        let changes = self.registry.attach(&mut router);
+        self.generation = self.publisher.publish(router);
+        self.next_boundary = self.setup.next_boundary_after(now.unix_timestamp());
+        changes
+    }
+
+    /// Publish a configuration that was loaded anew.
+    pub(crate) fn replace(&mut self, setup: Setup, now: OffsetDateTime) -> Changes {
+        self.setup = Arc::new(setup);
+        let changes = self.publish(now);
+        let router = self.router();
+        let configured = |tenant: &str, tunnel: &str| {
+            let entry = router.tenants.iter().find(|entry| *entry.config.name == *tenant);
+            entry.is_some_and(|entry| entry.config.tunnels.iter().any(|configured| *configured.name == *tunnel))
+        };
+        self.peers.retain(configured);
+        changes
+    }
+
+    fn check_scope(&self, scope: &Scope) -> Result<(), IsolationRefused> {
+        let router = self.router();
+        let entry = router.tenants.iter().find(|entry| *entry.config.name == *scope.tenant).ok_or(IsolationRefused::NoSuchTenant)?;
+        if scope.class.as_deref().is_some_and(|class| class_of(class).is_none()) {
+            return Err(IsolationRefused::NoSuchClass);
+        }
+        let Some(rule) = &scope.service else { return Ok(()) };
+        let mut rules = entry.config.services.iter().map(|s| &s.name).chain(entry.config.callbacks.iter().map(|callback| &callback.name));
+        rules.any(|name| **name == **rule).then_some(()).ok_or(IsolationRefused::NoSuchRule)
+    }
+}
+
+/// Compiled values are fresh, so that writing cut-offs into them touches nothing a worker holds.
+fn compile(setup: &Setup, isolations: &Isolations, now: OffsetDateTime) -> RouterConfig {
+    let mut router = setup.compile(now.unix_timestamp());
+    for entry in &mut router.tenants {
+        if let Some(config) = Arc::get_mut(&mut entry.config) {
+            isolations.apply(config);
+        }
+    }
+    router
+}
+
+impl Relay {
+    /// A relay whose workers run.
+    #[must_use]
+    pub fn new(path: PathBuf, state: State, workers: Workers, nics: Vec<NicDescription>) -> Self {
+        let polls = workers.counters().iter().map(|counters| (counters.polls.get(), Instant::now())).collect();
+        Self {
+            workers,
+            nics,
+            started: clock::now(),
+            path,
+            reloading: tokio::sync::Mutex::default(),
+            state: Mutex::new(state),
+            polls: Mutex::new(polls),
+        }
+    }
+
+    /// What changes while the relay runs. Never hold it across an `await`.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cut off what `isolation` names; returns once every worker obeys, with `false` where one does not yet.
+    ///
+    /// # Errors
+    /// Why nothing was cut off.
+    pub async fn isolate(&self, isolation: Isolation) -> Result<bool, IsolationRefused> {
+        let generation = {
+            let mut state = self.state();
+            state.check_scope(&isolation.scope)?;
+            state.isolations.isolate(isolation)?;
+            state.publish(clock::now());
+            state.generation
+        };
+        Ok(self.adopted(generation).await)
+    }
+
+    /// End the cut-off of `scope`; returns once every worker obeys, with `false` where one does not yet.
+    ///
+    /// # Errors
+    /// Why nothing was opened.
+    pub async fn reopen(&self, scope: &Scope) -> Result<bool, IsolationRefused> {
+        let generation = {
+            let mut state = self.state();
+            if !state.isolations.reopen(scope)? {
+                return Err(IsolationRefused::NotIsolated);
+            }
+            state.publish(clock::now());
+            state.generation
+        };
+        Ok(self.adopted(generation).await)
+    }
+
+    /// Wait until every worker works with `generation`, but not for ever.
+    pub(crate) async fn adopted(&self, generation: u64) -> bool {
+        self.workers.wake();
+        let deadline = Instant::now() + ADOPTION_TIMEOUT;
+        while !self.workers.adopted(generation) {
+            if Instant::now() > deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        true
+    }
+
+    /// Whether the configuration that was published is the one that forwards.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let generation = self.state().generation;
+        self.workers.adopted(generation)
+    }
+
+    /// Whether every worker polled lately.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let now = Instant::now();
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((seen, at), counters) in polls.iter_mut().zip(self.workers.counters()) {
+            let current = counters.polls.get();
+            if current != *seen {
+                (*seen, *at) = (current, now);
+            }
+        }
+        self.workers.are_running() && polls.iter().all(|(_, at)| now.duration_since(*at) < STUCK_AFTER)
+    }
+
+    /// What is due every second: rules that become valid or stop being so. The wall clock may jump, so it is read anew each time.
+    pub fn tick(&self, now: OffsetDateTime) {
+        let mut state = self.state();
+        state.publisher.free_retired();
+        if state.next_boundary.is_some_and(|boundary| boundary <= now.unix_timestamp()) {
+            let changes = state.publish(now);
+            tracing::info!(tenants = ?changes.changed, generation = state.generation, "the validity of rules has changed");
+            self.workers.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! `chukei run`: start-up, signals, shutdown.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use dataplane::counters::WorkerCounters;
+use dataplane::time::Instant;
+use dataplane::worker::WorkerParts;
+use dataplane::worker::control::{Command, Event};
+use dataplane::worker::thread::{self, WorkerHandle};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::{Problem, RelayConfigModel};
+use crate::peers::{INITIATIONS_PER_SECOND, WRITE_INTERVAL};
+use crate::ports::Ports;
+use crate::relay::{Relay, State};
+use crate::sd_notify::Notifier;
+use crate::setup::Setup;
+use crate::workers::{NoAnswer, WorkerLink, Workers};
+use crate::{api, clock, metrics_server, reload};
+
+/// Run the relay until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it could not start, or go on.
+pub fn run(path: &Path) -> anyhow::Result<()> {
+    forbid_core_dumps();
+    let (setup, warnings) = Setup::load(path).map_err(|problems| refusal(&problems))?;
+    reload::log_problems(&warnings);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(path, setup))
+}
+
+/// Keys and residents' data never reach a disk. The frames are kept out of core dumps by themselves as well.
+fn forbid_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        tracing::warn!(%error, "core dumps cannot be switched off; set LimitCORE=0");
+    }
+}
+
+fn refusal(problems: &[Problem]) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    anyhow::anyhow!("the configuration has errors:\n{}", lines.join("\n"))
+}
+
+async fn serve(path: &Path, setup: Setup) -> anyhow::Result<()> {
+    let notifier = Notifier::from_environment();
+    // What can fail without touching a NIC comes first.
+    let listeners = Listeners::bind(&setup.model).await?;
+    let state = State::start(setup, clock::now()).context("the directory `state` of relay.yaml")?;
+    let model = &state.setup.model;
+    let ports = Ports::open(model)?;
+    let (nics, pool, descriptions, give_back) = ports.into_parts();
+    let counters: Arc<WorkerCounters> = Arc::default();
+    let parts = WorkerParts { ports: nics, pool, config: state.reader(), counters: Arc::clone(&counters), seed: secret_seed()?, cpu: None };
+    let worker = thread::spawn(parts).context("start the worker")?;
+    let workers = Workers::new(vec![Box::new(Linked { handle: worker, counters })]);
+    let relay = Arc::new(Relay::new(path.to_owned(), state, workers, descriptions));
+    listeners.serve(&relay);
+    tokio::spawn(pump(Arc::clone(&relay)));
+    tokio::spawn(call_known_peers(Arc::clone(&relay)));
+    tokio::spawn(save_peers(Arc::clone(&relay)));
+
+    let ended = until_stopped(&relay, &notifier).await;
+    notifier.stopping();
+    shut_down(&relay);
+    give_back.restore();
+    tracing::info!("stopped; the ports are as they were");
+    ended
+}
+
+/// Everything the relay listens on besides its ports.
+struct Listeners {
+    metrics: Option<TcpListener>,
+    api: Option<UnixListener>,
+}
+
+impl Listeners {
+    async fn bind(model: &RelayConfigModel) -> anyhow::Result<Self> {
+        let mut listeners = Self { metrics: None, api: None };
+        if let Some(metrics) = &model.metrics {
+            let listen: SocketAddr = metrics.listen;
+            listeners.metrics = Some(TcpListener::bind(listen).await.with_context(|| format!("`metrics.listen` {listen}"))?);
+        }
+        if let Some(api) = &model.api {
+            listeners.api = Some(api::bind(&api.socket).with_context(|| format!("`api.socket` {}", api.socket.display()))?);
+        }
+        Ok(listeners)
+    }
+
+    fn serve(self, relay: &Arc<Relay>) {
+        if let Some(listener) = self.metrics {
+            tokio::spawn(metrics_server::serve(listener, Arc::clone(relay)));
+        }
+        if let Some(listener) = self.api {
+            tokio::spawn(api::serve(listener, Arc::clone(relay)));
+        }
+    }
+}
+
+/// Port numbers and indices are drawn from it, so nobody may guess it.
+fn secret_seed() -> anyhow::Result<u64> {
+    let mut seed = [0; 8];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").context("/dev/urandom")?, &mut seed)?;
+    Ok(u64::from_ne_bytes(seed))
+}
+
+/// The worker as [`Workers`] knows it.
+struct Linked {
+    handle: WorkerHandle,
+    counters: Arc<WorkerCounters>,
+}
+
+impl WorkerLink for Linked {
+    fn send(&mut self, command: Command) -> Result<(), NoAnswer> {
+        self.handle.send(command).map_err(|_busy| NoAnswer::Full)
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        self.handle.try_next()
+    }
+
+    fn now(&self) -> Instant {
+        self.handle.now()
+    }
+
+    fn counters(&self) -> &Arc<WorkerCounters> {
+        &self.counters
+    }
+
+    fn wake(&self) {
+        self.handle.wake();
+    }
+
+    fn is_running(&self) -> bool {
+        self.handle.is_running()
+    }
+
+    fn stop(self: Box<Self>) {
+        if self.handle.stop().is_none() {
+            tracing::error!("the worker panicked; its message is above");
+        }
+    }
+}
+
+async fn pump(relay: Arc<Relay>) {
+    relay.workers.pump(|tenant, tunnel, peer| relay.state().peers.moved(tenant, tunnel, peer)).await;
+}
+
+/// Routers keep talking to the sessions of the previous run for minutes; a call makes them start anew at once.
+async fn call_known_peers(relay: Arc<Relay>) {
+    let calls = relay.state().peers.initiations();
+    tracing::info!(routers = calls.len(), "calling the routers of the previous run");
+    let mut pace = interval(Duration::from_secs(1) / INITIATIONS_PER_SECOND);
+    for call in calls {
+        pace.tick().await;
+        if relay.workers.send(call).is_err() {
+            tracing::debug!("a router was not called: the worker is busy");
+        }
+    }
+}
+
+async fn save_peers(relay: Arc<Relay>) {
+    let mut ticks = interval(WRITE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        save(&relay);
+    }
+}
+
+fn save(relay: &Relay) {
+    if let Err(error) = relay.state().peers.save() {
+        tracing::warn!(%error, "the peers' addresses were not kept: after a restart the relay waits for the routers to call");
+    }
+}
+
+/// Signals, the watchdog and rules that become valid, until a signal or a dead worker ends it.
+async fn until_stopped(relay: &Arc<Relay>, notifier: &Notifier) -> anyhow::Result<()> {
+    let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let generation = relay.state().generation;
+    if !relay.adopted(generation).await {
+        bail!("the worker has not adopted the configuration");
+    }
+    notifier.ready(&status(relay));
+    tracing::info!(status = status(relay), "ready");
+    let mut seconds = interval(Duration::from_secs(1));
+    let mut watchdog = interval(notifier.watchdog_interval().unwrap_or(Duration::from_secs(3_600)));
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                notifier.reloading();
+                // The refusal is in the log; whoever wants it as an answer uses `chukei reload`.
+                let _ = relay.reload("SIGHUP").await;
+                notifier.ready(&status(relay));
+            }
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = seconds.tick() => {
+                relay.tick(clock::now());
+                if !relay.workers.are_running() {
+                    bail!("the worker has ended by itself; its message is above");
+                }
+            }
+            _ = watchdog.tick() => if relay.is_alive() {
+                notifier.watchdog();
+            }
+        }
+    }
+}
+
+fn status(relay: &Relay) -> String {
+    let state = relay.state();
+    format!("{}: configuration {}, {} tenants", state.setup.model.name, state.generation, state.setup.model.tenants.len())
+}
+
+fn shut_down(relay: &Relay) {
+    relay.workers.take_events(|tenant, tunnel, peer| relay.state().peers.moved(tenant, tunnel, peer));
+    save(relay);
+    relay.workers.take().into_iter().for_each(WorkerLink::stop);
+    if let Some(api) = &relay.state().setup.model.api {
+        // A socket that stays is taken away by the next start.
+        let _ = std::fs::remove_file(&api.socket);
+    }
+}
