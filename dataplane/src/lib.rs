@@ -16,6 +16,7 @@
 //! | [`nat`] | address translation of one tenant: mappings, and sessions under them |
 //! | [`nic`] | drivers |
 //! | [`worker`] | the loop that owns it all |
+//! | `simulation` | feature `simulation`: a seeded world around a worker |
 #![deny(unsafe_code, missing_docs)]
 
 pub mod counters;
@@ -28,6 +29,8 @@ pub mod packet;
 pub mod publish;
 pub mod route;
 pub mod router_config;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod tenant;
 pub mod time;
 pub mod tunnel;

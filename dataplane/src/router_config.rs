@@ -102,7 +102,7 @@ pub struct TenantEntry {
 }
 
 /// One municipality, or other body, as the data plane needs it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantConfig {
     /// The tenant's unique name: code and short name.
     pub name: Arc<str>,
@@ -152,7 +152,7 @@ impl TrafficClass {
 }
 
 /// One tunnel of a tenant.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelConfig {
     /// The tunnel's name in the tenant file.
     pub name: Arc<str>,
@@ -165,7 +165,7 @@ pub struct TunnelConfig {
 }
 
 /// What the peer proves itself with.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TunnelKind {
     /// WireGuard.
     WireGuard {
@@ -227,7 +227,7 @@ impl VlanId {
 }
 
 /// A tenant's cloud network: a VLAN on one port.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachmentConfig {
     /// The name in the tenant file (`clouds:`).
     pub name: Arc<str>,
@@ -255,7 +255,7 @@ pub enum RuleState {
 }
 
 /// office -> cloud: one destination that the office may use.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// The service's name.
     pub name: Arc<str>,
@@ -294,7 +294,7 @@ pub struct PortMap {
 }
 
 /// How the cloud sees the office addresses of one class on one attachment.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceConfig {
     /// The class.
     pub class: TrafficClass,
@@ -305,7 +305,7 @@ pub struct SourceConfig {
 }
 
 /// Three ways to translate a source.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceTranslation {
     /// Many behind few: address and port change. All addresses of the prefixes are used.
     Napt(Vec<Ipv4Network>),
@@ -316,7 +316,7 @@ pub enum SourceTranslation {
 }
 
 /// cloud -> office: one flow that the cloud may open, for printing and file pulls.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallbackConfig {
     /// The callback's name.
     pub name: Arc<str>,

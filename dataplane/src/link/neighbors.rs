@@ -170,6 +170,12 @@ impl Neighbors {
         self.due
     }
 
+    /// Packets that wait here.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn holding(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.held.is_some()).count()
+    }
+
     /// Take out every waiting packet (the interface goes away).
     pub fn drain_held(&mut self) -> impl Iterator<Item = Packet> + '_ {
         self.entries.iter_mut().filter_map(|entry| entry.held.take())

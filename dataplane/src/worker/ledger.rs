@@ -10,12 +10,29 @@ use crate::packet::{FramePool, Packet};
 pub(super) struct Ledger {
     pub(super) frames: FramePool,
     pub(super) counters: Arc<WorkerCounters>,
+    /// The frame that the latest [`Self::blank`] lies in.
+    #[cfg(feature = "simulation")]
+    pub(super) last_blank: Option<u32>,
 }
 
 impl Ledger {
+    pub(super) fn new(frames: FramePool, counters: Arc<WorkerCounters>) -> Self {
+        Self {
+            frames,
+            counters,
+            #[cfg(feature = "simulation")]
+            last_blank: None,
+        }
+    }
+
     /// An empty packet for bytes that the relay is about to write; not booked before it is sent or dropped.
     pub(super) fn blank(&mut self) -> Option<Packet> {
-        self.frames.take().map(Packet::new)
+        let blank = self.frames.take().map(Packet::new);
+        #[cfg(feature = "simulation")]
+        {
+            self.last_blank = blank.as_ref().map(|packet| packet.frame().index());
+        }
+        blank
     }
 
     /// Give back a frame whose packet goes on in another frame, or that was never used.

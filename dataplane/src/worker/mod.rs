@@ -4,6 +4,8 @@
 //! through its route, let time pass for what is due, transmit. It reads no clock.
 
 mod adopt;
+#[cfg(feature = "simulation")]
+mod audit;
 pub mod control;
 mod housekeeping;
 mod ledger;
@@ -34,6 +36,8 @@ use crate::tunnel::{TenantId, TunnelKey, TunnelTable};
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{self, Ethernet, MacAddr};
 use crate::wire::underlay::{self, Outer};
+#[cfg(feature = "simulation")]
+pub use audit::FrameAudit;
 use control::{Command, Event};
 use ledger::Ledger;
 use port::Port;
@@ -104,7 +108,7 @@ impl Worker {
         let mut worker = Self {
             reader,
             config: Arc::clone(&config),
-            ledger: Ledger { frames: parts.pool, counters: parts.counters },
+            ledger: Ledger::new(parts.pool, parts.counters),
             ports: ports.map(|(nic, port)| Port::new(nic, Arc::clone(&port.counters))).collect(),
             access: adopt::access_interfaces(&config),
             endpoints: Vec::new(),

@@ -1,0 +1,94 @@
+//! What holds after every step, whatever happened: no packet without an end, no frame lost, no byte at a stranger's.
+
+use std::net::Ipv4Addr;
+
+use crate::router_config::{TenantConfig, TrafficClass, Vlan};
+use crate::simulation::canary::{Owner, owners};
+use crate::simulation::municipality::ACCESS;
+use crate::simulation::packets;
+use crate::simulation::stations::relay_mac;
+use crate::simulation::world::World;
+use crate::wire::ethernet::{self, Ethernet};
+
+/// What freed frames are overwritten with (see `packet::frames`): so many of them in a row are a leftover.
+const POISON: [u8; 8] = [0xdb; 8];
+
+impl World {
+    /// Conservation of packets, of frames, and of what drops are counted under.
+    pub(super) fn check_laws(&self) {
+        let seed = self.seed;
+        let count = &self.counters;
+        let came = count.received.get() + count.generated.get();
+        let went = count.transmitted.get() + count.dropped.get() + count.absorbed.get() + count.held.get();
+        assert_eq!(came, went, "seed {seed}: received + generated == transmitted + dropped + absorbed + held: {count:?}");
+        assert_eq!(count.received.get(), self.delivered, "seed {seed}: what the cables brought is what was received");
+        let waiting: usize = self.wires.iter().map(crate::nic::memory::MemoryWire::waiting).sum();
+        assert_eq!(count.transmitted.get(), self.collected + waiting as u64, "seed {seed}: what left is what was transmitted");
+
+        let of_ports: u64 = self.ports.iter().map(|port| port.counters.drops.total()).sum();
+        let of_tenants: u64 = self.tenants.iter().chain(&self.former).map(|tenant| tenant.counters.drops.total()).sum();
+        assert_eq!(of_ports + of_tenants, count.dropped.get(), "seed {seed}: every lost packet has a reason, at one place");
+
+        let frames = self.worker.audit();
+        assert_eq!(frames.free + frames.with_nics + frames.waiting, frames.total, "seed {seed}: no frame is lost: {frames:?}");
+        assert_eq!(frames.waiting as u64, count.held.get(), "seed {seed}: who waits is counted");
+    }
+
+    /// A frame leaves the relay: may it, there?
+    pub(super) fn judge_transmitted(&self, port: usize, frame: &[u8]) {
+        let seed = self.seed;
+        let header = Ethernet::parse(frame).expect("the relay sends whole headers");
+        assert!(!frame.windows(POISON.len()).any(|window| window == POISON), "seed {seed}: bytes of a freed frame: {frame:02x?}");
+        assert_eq!(header.source, relay_mac(crate::router_config::PortId(u8::try_from(port).expect("few ports"))));
+        let payload = &frame[header.header_len..];
+        if port == usize::from(ACCESS.0) {
+            assert_eq!(header.vlan, Vlan::Untagged);
+            assert_eq!(owners(payload).next(), None, "seed {seed}: payload in clear on the access line");
+            return;
+        }
+        let of = |tenant: &&TenantConfig| {
+            tenant.attachments.iter().any(|attachment| usize::from(attachment.port.0) == port && attachment.vlan == header.vlan)
+        };
+        let tenant = self.plan.tenants.iter().find(of);
+        let tenant = tenant.unwrap_or_else(|| panic!("seed {seed}: a frame on a VLAN of nobody: {header:?}"));
+        if header.ethertype != ethernet::IPV4 {
+            return;
+        }
+        let seen =
+            packets::read(payload).unwrap_or_else(|error| panic!("seed {seed}: sent to {}'s cloud: {error}: {payload:02x?}", tenant.name));
+        for owner in owners(payload) {
+            let classes = classes_in_cloud(tenant, *seen.destination.ip());
+            let may = |class: &TrafficClass| owner == Owner::new(&tenant.name, *class);
+            assert!(classes.iter().any(may), "seed {seed}: {owner:?} on the VLAN of {}, for {seen:?}", tenant.name);
+        }
+    }
+
+    /// An inner packet came out at an office: may it?
+    pub(super) fn judge_in_office(&self, office: usize, packet: &[u8]) {
+        let seed = self.seed;
+        let key = self.offices[office].public_key();
+        let name = self.tenant_of_key(key).unwrap_or_else(|| panic!("seed {seed}: {} has no tunnel", self.offices[office].name));
+        let seen = packets::read(packet).unwrap_or_else(|error| panic!("seed {seed}: sent to {name}'s office: {error}: {packet:02x?}"));
+        assert!(!packet.windows(POISON.len()).any(|window| window == POISON), "seed {seed}: bytes of a freed frame: {packet:02x?}");
+        let tenant = self.plan.tenants.iter().find(|tenant| *tenant.name == *name).expect("found by its key just now");
+        for owner in owners(packet) {
+            let class = class_in_office(tenant, *seen.destination.ip());
+            let allowed = class.map(|class| Owner::new(name, class));
+            assert_eq!(allowed, Some(owner), "seed {seed}: a foreign canary in the office of {name}: {seen:?}");
+        }
+    }
+}
+
+/// Longest prefix first, written down once more and as plainly as can be.
+fn class_in_office(tenant: &TenantConfig, host: Ipv4Addr) -> Option<TrafficClass> {
+    let candidates = tenant.office.iter().filter(|office| office.prefix.contains(host));
+    candidates.max_by_key(|office| office.prefix.prefix()).map(|office| office.class)
+}
+
+/// The classes that have business with a cloud host: those of the services it offers, and of the callbacks it may make.
+fn classes_in_cloud(tenant: &TenantConfig, host: Ipv4Addr) -> Vec<TrafficClass> {
+    let services = tenant.services.iter().filter(|service| service.cloud_side.contains(host)).map(|service| service.class);
+    let calls = |from: &[ipnetwork::Ipv4Network]| from.iter().any(|prefix| prefix.contains(host));
+    let callbacks = tenant.callbacks.iter().filter(|callback| calls(&callback.from)).map(|callback| callback.class);
+    services.chain(callbacks).collect()
+}

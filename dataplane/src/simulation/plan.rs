@@ -1,0 +1,71 @@
+//! The configuration of a world, and how it changes under the running worker.
+
+use std::sync::Arc;
+
+use crate::counters::{PortCounters, TenantCounters};
+use crate::router_config::{EndpointConfig, EndpointKind, PortConfig, RouterConfig, SecretKey, TenantConfig, TenantEntry};
+use crate::simulation::municipality::{ACCESS, listen};
+use crate::simulation::packets::{ip, network};
+use ipnetwork::Ipv4Network;
+
+/// What a test may change at a reload.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The tenants.
+    pub tenants: Vec<TenantConfig>,
+    /// The relay's private key.
+    pub relay_key: SecretKey,
+    /// Destinations of conventional LGWAN traffic.
+    pub conventional_lgwan: Vec<Ipv4Network>,
+}
+
+impl Plan {
+    pub(super) fn new(tenants: Vec<TenantConfig>) -> Self {
+        Self { tenants, relay_key: SecretKey([0x77; 32]), conventional_lgwan: vec![network("192.0.2.128/25")] }
+    }
+
+    /// The tenant called `name`.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn tenant(&mut self, name: &str) -> &mut TenantConfig {
+        self.tenants.iter_mut().find(|tenant| &*tenant.name == name).expect("a tenant of the plan")
+    }
+}
+
+/// The ports of every world.
+pub(super) fn ports(mtu: u16) -> Vec<PortConfig> {
+    let port = |name: &str, access: bool| PortConfig {
+        name: name.into(),
+        address: access.then(|| network("192.0.2.1/25")),
+        gateway: access.then(|| ip("192.0.2.126")),
+        mtu,
+        counters: Arc::new(PortCounters::default()),
+    };
+    vec![port("access", true), port("aws", false), port("gcp", false)]
+}
+
+/// The configuration that `plan` describes. Tenants that did not change keep their `Arc`, all that stay keep their counters.
+pub(super) fn compile(plan: &Plan, ports: &[PortConfig], old: &[TenantEntry]) -> RouterConfig {
+    let kind = EndpointKind::WireGuard { listen: listen(), private_key: plan.relay_key.clone() };
+    let entry = |tenant: &TenantConfig| {
+        let old = old.iter().find(|entry| entry.config.name == tenant.name);
+        let mut counters: Vec<_> = old.map_or_else(Vec::new, |entry| entry.tunnel_counters.clone());
+        counters.resize_with(tenant.tunnels.len(), Arc::default);
+        let config = match old {
+            Some(entry) if *entry.config == *tenant => Arc::clone(&entry.config),
+            _ => Arc::new(tenant.clone()),
+        };
+        TenantEntry {
+            config,
+            counters: old.map_or_else(|| Arc::new(TenantCounters::default()), |entry| Arc::clone(&entry.counters)),
+            tunnel_counters: counters,
+        }
+    };
+    RouterConfig {
+        ports: ports.to_vec(),
+        endpoints: vec![EndpointConfig { name: "tokyo-a".into(), port: ACCESS, kind }],
+        conventional_lgwan: plan.conventional_lgwan.clone(),
+        tenants: plan.tenants.iter().map(entry).collect(),
+    }
+}

@@ -1,0 +1,465 @@
+//! [`World`]: what moves.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
+use rtrb::{Consumer, Producer};
+
+use crate::counters::WorkerCounters;
+use crate::nic::Nic;
+use crate::nic::memory::{MemoryNic, MemoryWire};
+use crate::packet::FramePool;
+use crate::publish::Publisher;
+use crate::router_config::{PortConfig, RouterConfig, TenantConfig, TenantEntry, TunnelKind, Vlan};
+use crate::simulation::cable::{Cable, Weather};
+use crate::simulation::counts::Counts;
+use crate::simulation::municipality::{ACCESS, listen, office_key};
+use crate::simulation::office::Office;
+use crate::simulation::packets::udp;
+use crate::simulation::plan::{self, Plan};
+use crate::simulation::stations::{Cloud, answer_arp, frame, relay_mac};
+use crate::time::{Duration, Instant};
+use crate::tunnel::wireguard;
+use crate::wire::ethernet::{self, Ethernet, MacAddr};
+use crate::wire::underlay;
+use crate::worker::control::{Command, Event};
+use crate::worker::{Worker, WorkerParts};
+
+/// The offices' routers look at their timers this often.
+const OFFICE_TICK: Duration = Duration::from_millis(250);
+/// More rounds than this at one moment are a storm.
+const MAX_ROUNDS: usize = 10_000;
+/// The access network's gateway.
+const ACCESS_GATEWAY_MAC: MacAddr = MacAddr([6, 0, 0, 0, 0, 126]);
+
+/// How much memory a world's relay has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dimensions {
+    /// Frames of memory.
+    pub frames: u32,
+    /// Slots of each ring of each NIC.
+    pub ring: usize,
+    /// MTU of the ports.
+    pub mtu: u16,
+}
+
+impl Default for Dimensions {
+    fn default() -> Self {
+        Self { frames: 512, ring: 64, mtu: 1_500 }
+    }
+}
+
+/// The world.
+pub struct World {
+    pub(super) seed: u64,
+    pub(super) now: Instant,
+    random: SmallRng,
+    pub(super) worker: Worker,
+    commands: Producer<Command>,
+    events: Consumer<Event>,
+    publisher: Publisher<RouterConfig>,
+    pub(super) plan: Plan,
+    pub(super) ports: Vec<PortConfig>,
+    pub(super) tenants: Vec<TenantEntry>,
+    /// Tenants that are gone: what was counted for them still counts.
+    pub(super) former: Vec<TenantEntry>,
+    pub(super) counters: Arc<WorkerCounters>,
+    pub(super) wires: Vec<MemoryWire>,
+    to_relay: Vec<Cable>,
+    from_relay: Vec<Cable>,
+    pub(super) offices: Vec<Office>,
+    pub(super) clouds: Vec<Cloud>,
+    /// What the relay sent to addresses of the access network where no office is.
+    strays: Vec<Vec<u8>>,
+    /// Frame and address of the bytes of what the relay transmitted last on each port.
+    last_transmitted: Vec<Option<(u32, usize)>>,
+    pub(super) delivered: u64,
+    pub(super) collected: u64,
+    next_office_tick: Instant,
+}
+
+impl World {
+    /// A world in which every tunnel is up and every gateway is known. `CHUKEI_SEED` in the environment overrides the seed.
+    #[must_use]
+    pub fn new(seed: u64, tenants: impl IntoIterator<Item = TenantConfig>) -> Self {
+        let mut world = Self::cold(seed, tenants, Dimensions::default());
+        world.bring_up();
+        world
+    }
+
+    /// A world in which nothing has happened yet.
+    ///
+    /// # Panics
+    /// Where the machine has no memory left.
+    #[must_use]
+    pub fn cold(seed: u64, tenants: impl IntoIterator<Item = TenantConfig>, dimensions: Dimensions) -> Self {
+        let seed = std::env::var("CHUKEI_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(seed);
+        // Timers that compare with zero must not mistake the start for an event.
+        let now = Instant::from_secs(1_000);
+        let plan = Plan::new(tenants.into_iter().collect());
+        let ports = plan::ports(dimensions.mtu);
+        let mut pool = FramePool::new(dimensions.frames).expect("memory for frames");
+        let mut nics: Vec<Box<dyn Nic>> = Vec::new();
+        let mut wires = Vec::new();
+        for (number, port) in (0u8..).zip(&ports) {
+            let mac = relay_mac(crate::router_config::PortId(number));
+            let (nic, wire) = MemoryNic::new(&port.name, mac.0, dimensions.mtu, dimensions.ring, &mut pool);
+            nics.push(Box::new(nic));
+            wires.push(wire);
+        }
+        let config = plan::compile(&plan, &ports, &[]);
+        let tenants = config.tenants.clone();
+        let publisher = Publisher::new(config);
+        let counters = Arc::new(WorkerCounters::default());
+        let mut random = SmallRng::seed_from_u64(seed);
+        let parts = WorkerParts {
+            ports: nics,
+            pool,
+            config: publisher.reader(),
+            counters: Arc::clone(&counters),
+            seed: random.next_u64(),
+            cpu: None,
+        };
+        let (worker, commands, events) = Worker::new(parts, now);
+        let cables = || ports.iter().map(|_| Cable::default()).collect();
+        let mut world = Self {
+            seed,
+            now,
+            random,
+            worker,
+            commands,
+            events,
+            publisher,
+            plan,
+            tenants,
+            former: Vec::new(),
+            counters,
+            wires,
+            to_relay: cables(),
+            from_relay: cables(),
+            offices: Vec::new(),
+            clouds: Vec::new(),
+            strays: Vec::new(),
+            last_transmitted: vec![None; ports.len()],
+            delivered: 0,
+            collected: 0,
+            next_office_tick: now,
+            ports,
+        };
+        world.settle_in();
+        world
+    }
+
+    /// Let time pass until gateways are known, then every office connects.
+    pub fn bring_up(&mut self) {
+        self.run(Duration::from_millis(600));
+        for index in 0..self.offices.len() {
+            self.offices[index].connect();
+            self.run(Duration::from_millis(30));
+        }
+        self.run(Duration::from_millis(300));
+        self.clouds.iter_mut().for_each(|cloud| drop((cloud.received(), cloud.arps())));
+        self.offices.iter_mut().for_each(|office| drop(office.received()));
+    }
+
+    /// Stations for tenants that have none yet: an office each, and a network for each VLAN.
+    fn settle_in(&mut self) {
+        let relay = wireguard::public_key(&self.plan.relay_key);
+        for tenant in &self.plan.tenants {
+            if !self.offices.iter().any(|office| *office.name == *tenant.name) {
+                let number = u8::try_from(self.offices.len() + 10).expect("a few tenants");
+                let outer = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, number), 51_820);
+                self.offices.push(Office::new(&tenant.name, &office_key(&tenant.name), relay, outer, u32::from(number)));
+            }
+            for attachment in &tenant.attachments {
+                let is_it = |cloud: &&mut Cloud| cloud.port == attachment.port && cloud.vlan == attachment.vlan;
+                match self.clouds.iter_mut().find(is_it) {
+                    Some(cloud) if cloud.stations.contains(&attachment.gateway) => {}
+                    Some(cloud) => cloud.stations.push(attachment.gateway),
+                    None => self.clouds.push(Cloud::new(attachment.port, attachment.vlan, attachment.gateway)),
+                }
+            }
+        }
+    }
+
+    /// Change the configuration; the worker meets it at its next poll. Tenants that are new get an office and a cloud.
+    pub fn reload(&mut self, change: impl FnOnce(&mut Plan)) {
+        change(&mut self.plan);
+        let mut known = self.tenants.clone();
+        known.extend(self.former.iter().cloned());
+        let config = plan::compile(&self.plan, &self.ports, &known);
+        let stays = |entry: &TenantEntry| config.tenants.iter().any(|tenant| tenant.config.name == entry.config.name);
+        self.former = known.into_iter().filter(|entry| !stays(entry)).collect();
+        self.tenants.clone_from(&config.tenants);
+        self.publisher.publish(config);
+        self.settle_in();
+    }
+
+    /// The office of a tenant, also of one that is gone.
+    ///
+    /// # Panics
+    /// Where there never was one of this name.
+    pub fn office(&mut self, tenant: &str) -> &mut Office {
+        self.offices.iter_mut().find(|office| office.name == tenant).expect("an office")
+    }
+
+    /// The first cloud network that the configuration gives to a tenant.
+    pub fn cloud(&mut self, tenant: &str) -> &mut Cloud {
+        self.cloud_at(tenant, 0)
+    }
+
+    /// A cloud network that the configuration gives to a tenant.
+    ///
+    /// # Panics
+    /// Where it gives none.
+    pub fn cloud_at(&mut self, tenant: &str, attachment: usize) -> &mut Cloud {
+        let attachment = &self.plan.tenant(tenant).attachments[attachment];
+        let (port, vlan) = (attachment.port, attachment.vlan);
+        self.clouds.iter_mut().find(|cloud| cloud.port == port && cloud.vlan == vlan).expect("a network for each VLAN")
+    }
+
+    /// The relay's end of all tunnels.
+    #[must_use]
+    pub fn relay(&self) -> SocketAddrV4 {
+        let address = self.ports[usize::from(ACCESS.0)].address.expect("the access port has one");
+        SocketAddrV4::new(address.ip(), listen().get())
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The cable of a port, as it is from now on: to the relay, and from it.
+    pub fn weather(&mut self, port: usize, to_relay: Weather, from_relay: Weather) {
+        self.to_relay[port].weather = to_relay;
+        self.from_relay[port].weather = from_relay;
+    }
+
+    /// Send any frame into a port.
+    pub fn inject(&mut self, port: usize, frame: Vec<u8>) {
+        self.to_relay[port].put(frame, self.now, &mut self.random);
+    }
+
+    /// Ask the worker for something.
+    pub fn command(&mut self, command: Command) {
+        assert!(self.commands.push(command).is_ok(), "the ring has room");
+    }
+
+    /// The worker's next event.
+    pub fn event(&mut self) -> Option<Event> {
+        self.events.pop().ok()
+    }
+
+    /// Take the datagrams, and other IPv4 packets, that the relay sent to where no office is.
+    pub fn strays(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.strays)
+    }
+
+    /// The frame of memory that the last frame sent over a port lay in, and the address of its first byte.
+    #[must_use]
+    pub fn last_transmitted(&self, port: usize) -> Option<(u32, usize)> {
+        self.last_transmitted[port]
+    }
+
+    /// The frame that the worker took last to write a packet into.
+    #[must_use]
+    pub fn last_blank(&self) -> Option<u32> {
+        self.worker.audit().last_blank
+    }
+
+    /// All counters.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::new();
+        self.ports.iter().for_each(|port| counts.read_port(&port.name, &port.counters));
+        self.tenants.iter().chain(&self.former).for_each(|tenant| counts.read_tenant(tenant));
+        counts.read_worker(&self.counters);
+        counts
+    }
+
+    /// Do something, let everything come to rest at this moment, and demand that exactly these counters changed by exactly so much.
+    ///
+    /// # Panics
+    /// With one line for each counter that went another way.
+    #[track_caller]
+    pub fn expect(&mut self, expected: &Counts, act: impl FnOnce(&mut Self)) {
+        let before = self.counts();
+        act(self);
+        self.settle();
+        let changes = self.counts().since(&before);
+        let differences = changes.differences(expected);
+        assert!(differences.is_empty(), "seed {}: counters went another way\n  {}", self.seed, differences.join("\n  "));
+    }
+
+    /// Let time pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.settle();
+        while self.now < end {
+            let cables = self.to_relay.iter().chain(&self.from_relay).filter_map(Cable::next);
+            let next = cables.chain([self.worker.next_deadline(), self.next_office_tick, end]).min().unwrap_or(end);
+            self.jump(next.since(self.now).max(Duration::from_nanos(1)));
+            self.settle();
+        }
+    }
+
+    /// Move the clocks and nothing else.
+    pub fn jump(&mut self, by: Duration) {
+        self.now = self.now + by;
+        wireguard::advance_library_clock(by);
+    }
+
+    /// Everything that happens at this moment, until nothing more does.
+    ///
+    /// # Panics
+    /// When it never ends, or a law is broken.
+    pub fn settle(&mut self) {
+        if self.now >= self.next_office_tick {
+            self.next_office_tick = self.now + OFFICE_TICK;
+            self.offices.iter_mut().for_each(Office::tick);
+        }
+        for _ in 0..MAX_ROUNDS {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("seed {}: a storm: packets beget packets without end", self.seed);
+    }
+
+    /// One round of everything. False when nothing happened.
+    fn step(&mut self) -> bool {
+        let sent = self.stations_send();
+        let delivered = self.deliver_to_relay();
+        let polled = self.worker.poll(self.now) > 0;
+        let collected = self.collect();
+        let arrived = self.deliver_to_stations();
+        self.check_laws();
+        sent || delivered || polled || collected || arrived
+    }
+
+    fn stations_send(&mut self) -> bool {
+        let mut frames = Vec::new();
+        let relay = self.relay();
+        for office in &mut self.offices {
+            for (source, datagram) in office.outbox.drain(..) {
+                let packet = udp(source, relay, &datagram);
+                frames.push((ACCESS, frame(Vlan::Untagged, access_mac(*source.ip()), relay_mac(ACCESS), ethernet::IPV4, &packet)));
+            }
+        }
+        for cloud in &mut self.clouds {
+            frames.extend(cloud.outbox.drain(..).map(|frame| (cloud.port, frame)));
+        }
+        let sent = !frames.is_empty();
+        for (port, frame) in frames {
+            self.inject(usize::from(port.0), frame);
+        }
+        sent
+    }
+
+    fn deliver_to_relay(&mut self) -> bool {
+        let before = self.delivered;
+        for (cable, wire) in self.to_relay.iter_mut().zip(&mut self.wires) {
+            while let Some(frame) = cable.arrived(self.now) {
+                // A full receive ring loses frames before the relay sees them: the NIC counts those.
+                if wire.inject(&frame).is_ok() {
+                    self.delivered += 1;
+                }
+            }
+        }
+        self.delivered != before
+    }
+
+    fn collect(&mut self) -> bool {
+        let before = self.collected;
+        for port in 0..self.wires.len() {
+            let look = |bytes: &[u8], frame: u32| (bytes.to_vec(), (frame, bytes.as_ptr() as usize));
+            while let Some((bytes, place)) = self.wires[port].with_transmitted(look) {
+                self.collected += 1;
+                self.last_transmitted[port] = Some(place);
+                self.judge_transmitted(port, &bytes);
+                self.from_relay[port].put(bytes, self.now, &mut self.random);
+            }
+        }
+        self.collected != before
+    }
+
+    fn deliver_to_stations(&mut self) -> bool {
+        let mut arrived = false;
+        for port in 0..self.from_relay.len() {
+            while let Some(frame) = self.from_relay[port].arrived(self.now) {
+                arrived = true;
+                // Weather may have bent it beyond recognition.
+                let Ok(header) = Ethernet::parse(&frame) else { continue };
+                if port == usize::from(ACCESS.0) {
+                    self.arrive_on_access(&header, &frame[header.header_len..]);
+                } else if let Some(cloud) = self.cloud_of(port, header.vlan) {
+                    cloud.receive(&header, &frame[header.header_len..]);
+                }
+            }
+        }
+        arrived
+    }
+
+    fn cloud_of(&mut self, port: usize, vlan: Vlan) -> Option<&mut Cloud> {
+        self.clouds.iter_mut().find(|cloud| usize::from(cloud.port.0) == port && cloud.vlan == vlan)
+    }
+
+    fn arrive_on_access(&mut self, header: &Ethernet, payload: &[u8]) {
+        if header.ethertype == ethernet::ARP {
+            let target = crate::wire::arp::Arp::parse(payload, header.source).map(|arp| arp.target);
+            let is_somebody = |address: Ipv4Addr| address.octets()[..3] == [192, 0, 2] && !address.octets()[3].is_multiple_of(128);
+            if let Ok(target) = target {
+                let answer = answer_arp(payload, header, access_mac(target), is_somebody);
+                answer.into_iter().for_each(|frame| self.inject(usize::from(ACCESS.0), frame));
+            }
+            return;
+        }
+        let destination = payload.get(16..20).map_or(Ipv4Addr::UNSPECIFIED, |bytes| Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]));
+        match underlay::parse(payload, destination) {
+            Ok(underlay::Outer::Udp(datagram)) => {
+                let inside = &payload[underlay::HEADERS_LEN..][..datagram.payload_len];
+                match self.offices.iter().position(|office| office.outer == datagram.destination) {
+                    Some(office) => {
+                        if let Some(packet) = self.offices[office].receive(inside) {
+                            self.judge_in_office(office, &packet);
+                        }
+                    }
+                    None => self.strays.push(payload.to_vec()),
+                }
+            }
+            _ => self.strays.push(payload.to_vec()),
+        }
+    }
+
+    /// The name of the tenant whose tunnel an office's key belongs to now.
+    pub(super) fn tenant_of_key(&self, key: [u8; 32]) -> Option<&str> {
+        let has = |tenant: &&TenantConfig| {
+            tenant.tunnels.iter().any(|tunnel| {
+                let TunnelKind::WireGuard { public_key, .. } = &tunnel.kind;
+                *public_key == key
+            })
+        };
+        self.plan.tenants.iter().find(has).map(|tenant| &*tenant.name)
+    }
+}
+
+/// The station that has this address on the access network, or leads to it.
+fn access_mac(address: Ipv4Addr) -> MacAddr {
+    match address.octets() {
+        [192, 0, 2, last] if last < 126 => MacAddr([6, 0, 0, 0, 1, last]),
+        _ => ACCESS_GATEWAY_MAC,
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let test = std::thread::current().name().unwrap_or_default().to_owned();
+            eprintln!("again with: CHUKEI_SEED={} cargo test -p dataplane --features simulation -- --exact {test}", self.seed);
+        }
+    }
+}
