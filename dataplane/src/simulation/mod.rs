@@ -4,6 +4,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `world` | what moves: time, frames, stations |
+//! | `story` | what a test says to a world, and asks it |
 //! | `laws` | what holds after every step |
 //! | `plan` | the configuration: reloads, isolation |
 //! | [`municipality`] | a tenant as most tests want it |
@@ -23,6 +24,7 @@ pub mod office;
 pub mod packets;
 mod plan;
 pub mod stations;
+mod story;
 mod world;
 
 pub use cable::Weather;

@@ -23,7 +23,8 @@ pub const TUNNEL_MTU: u16 = 1_420;
 #[must_use]
 pub fn office_key(name: &str) -> SecretKey {
     let mut key = [0x55; 32];
-    key.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place ^= byte);
+    // The first byte loses bits to clamping (RFC 7748 section 5).
+    key[1..].iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place ^= byte);
     SecretKey(key)
 }
 

@@ -13,9 +13,8 @@ use crate::nic::memory::{MemoryNic, MemoryWire};
 use crate::packet::FramePool;
 use crate::publish::Publisher;
 use crate::router_config::{PortConfig, RouterConfig, TenantConfig, TenantEntry, TunnelKind, Vlan};
-use crate::simulation::cable::{Cable, Weather};
-use crate::simulation::counts::Counts;
-use crate::simulation::municipality::{ACCESS, listen, office_key};
+use crate::simulation::cable::Cable;
+use crate::simulation::municipality::{ACCESS, office_key};
 use crate::simulation::office::Office;
 use crate::simulation::packets::udp;
 use crate::simulation::plan::{self, Plan};
@@ -55,11 +54,11 @@ impl Default for Dimensions {
 pub struct World {
     pub(super) seed: u64,
     pub(super) now: Instant,
-    random: SmallRng,
+    pub(super) random: SmallRng,
     pub(super) worker: Worker,
-    commands: Producer<Command>,
-    events: Consumer<Event>,
-    publisher: Publisher<RouterConfig>,
+    pub(super) commands: Producer<Command>,
+    pub(super) events: Consumer<Event>,
+    pub(super) publisher: Publisher<RouterConfig>,
     pub(super) plan: Plan,
     pub(super) ports: Vec<PortConfig>,
     pub(super) tenants: Vec<TenantEntry>,
@@ -67,14 +66,14 @@ pub struct World {
     pub(super) former: Vec<TenantEntry>,
     pub(super) counters: Arc<WorkerCounters>,
     pub(super) wires: Vec<MemoryWire>,
-    to_relay: Vec<Cable>,
-    from_relay: Vec<Cable>,
+    pub(super) to_relay: Vec<Cable>,
+    pub(super) from_relay: Vec<Cable>,
     pub(super) offices: Vec<Office>,
     pub(super) clouds: Vec<Cloud>,
     /// What the relay sent to addresses of the access network where no office is.
-    strays: Vec<Vec<u8>>,
+    pub(super) strays: Vec<Vec<u8>>,
     /// Frame and address of the bytes of what the relay transmitted last on each port.
-    last_transmitted: Vec<Option<(u32, usize)>>,
+    pub(super) last_transmitted: Vec<Option<(u32, usize)>>,
     pub(super) delivered: u64,
     pub(super) collected: u64,
     next_office_tick: Instant,
@@ -165,7 +164,7 @@ impl World {
     }
 
     /// Stations for tenants that have none yet: an office each, and a network for each VLAN.
-    fn settle_in(&mut self) {
+    pub(super) fn settle_in(&mut self) {
         let relay = wireguard::public_key(&self.plan.relay_key);
         for tenant in &self.plan.tenants {
             if !self.offices.iter().any(|office| *office.name == *tenant.name) {
@@ -182,117 +181,6 @@ impl World {
                 }
             }
         }
-    }
-
-    /// Change the configuration; the worker meets it at its next poll. Tenants that are new get an office and a cloud.
-    pub fn reload(&mut self, change: impl FnOnce(&mut Plan)) {
-        change(&mut self.plan);
-        let mut known = self.tenants.clone();
-        known.extend(self.former.iter().cloned());
-        let config = plan::compile(&self.plan, &self.ports, &known);
-        let stays = |entry: &TenantEntry| config.tenants.iter().any(|tenant| tenant.config.name == entry.config.name);
-        self.former = known.into_iter().filter(|entry| !stays(entry)).collect();
-        self.tenants.clone_from(&config.tenants);
-        self.publisher.publish(config);
-        self.settle_in();
-    }
-
-    /// The office of a tenant, also of one that is gone.
-    ///
-    /// # Panics
-    /// Where there never was one of this name.
-    pub fn office(&mut self, tenant: &str) -> &mut Office {
-        self.offices.iter_mut().find(|office| office.name == tenant).expect("an office")
-    }
-
-    /// The first cloud network that the configuration gives to a tenant.
-    pub fn cloud(&mut self, tenant: &str) -> &mut Cloud {
-        self.cloud_at(tenant, 0)
-    }
-
-    /// A cloud network that the configuration gives to a tenant.
-    ///
-    /// # Panics
-    /// Where it gives none.
-    pub fn cloud_at(&mut self, tenant: &str, attachment: usize) -> &mut Cloud {
-        let attachment = &self.plan.tenant(tenant).attachments[attachment];
-        let (port, vlan) = (attachment.port, attachment.vlan);
-        self.clouds.iter_mut().find(|cloud| cloud.port == port && cloud.vlan == vlan).expect("a network for each VLAN")
-    }
-
-    /// The relay's end of all tunnels.
-    #[must_use]
-    pub fn relay(&self) -> SocketAddrV4 {
-        let address = self.ports[usize::from(ACCESS.0)].address.expect("the access port has one");
-        SocketAddrV4::new(address.ip(), listen().get())
-    }
-
-    /// The present moment.
-    #[must_use]
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// The cable of a port, as it is from now on: to the relay, and from it.
-    pub fn weather(&mut self, port: usize, to_relay: Weather, from_relay: Weather) {
-        self.to_relay[port].weather = to_relay;
-        self.from_relay[port].weather = from_relay;
-    }
-
-    /// Send any frame into a port.
-    pub fn inject(&mut self, port: usize, frame: Vec<u8>) {
-        self.to_relay[port].put(frame, self.now, &mut self.random);
-    }
-
-    /// Ask the worker for something.
-    pub fn command(&mut self, command: Command) {
-        assert!(self.commands.push(command).is_ok(), "the ring has room");
-    }
-
-    /// The worker's next event.
-    pub fn event(&mut self) -> Option<Event> {
-        self.events.pop().ok()
-    }
-
-    /// Take the datagrams, and other IPv4 packets, that the relay sent to where no office is.
-    pub fn strays(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.strays)
-    }
-
-    /// The frame of memory that the last frame sent over a port lay in, and the address of its first byte.
-    #[must_use]
-    pub fn last_transmitted(&self, port: usize) -> Option<(u32, usize)> {
-        self.last_transmitted[port]
-    }
-
-    /// The frame that the worker took last to write a packet into.
-    #[must_use]
-    pub fn last_blank(&self) -> Option<u32> {
-        self.worker.audit().last_blank
-    }
-
-    /// All counters.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::new();
-        self.ports.iter().for_each(|port| counts.read_port(&port.name, &port.counters));
-        self.tenants.iter().chain(&self.former).for_each(|tenant| counts.read_tenant(tenant));
-        counts.read_worker(&self.counters);
-        counts
-    }
-
-    /// Do something, let everything come to rest at this moment, and demand that exactly these counters changed by exactly so much.
-    ///
-    /// # Panics
-    /// With one line for each counter that went another way.
-    #[track_caller]
-    pub fn expect(&mut self, expected: &Counts, act: impl FnOnce(&mut Self)) {
-        let before = self.counts();
-        act(self);
-        self.settle();
-        let changes = self.counts().since(&before);
-        let differences = changes.differences(expected);
-        assert!(differences.is_empty(), "seed {}: counters went another way\n  {}", self.seed, differences.join("\n  "));
     }
 
     /// Let time pass.
