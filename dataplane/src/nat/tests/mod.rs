@@ -8,6 +8,10 @@ use crate::router_config::TrafficClass;
 use crate::wire::samples::{self, End};
 
 mod filtering;
+mod icmp;
+mod lifetimes;
+mod model;
+mod pools;
 mod rewriting;
 
 const OFFICE: [u8; 4] = [198, 51, 100, 17];
