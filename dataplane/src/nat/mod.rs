@@ -147,6 +147,23 @@ impl Nat {
         }
     }
 
+    /// Whether opening `flow` now would give this very session: class, attachment, translated destination and source. A reload asks
+    /// it before it lets a session live on. The ports of an echo are identifiers, which no rule speaks of.
+    #[must_use]
+    pub fn is_of_flow(&self, id: SessionId, flow: &NewFlow) -> bool {
+        let session = self.session(id);
+        let destination = match flow.opened_by {
+            Direction::OfficeToCloud => session.cloud_remote,
+            Direction::CloudToOffice => session.office,
+        };
+        let same_port = session.protocol == Protocol::Icmp || destination.port == flow.translated_destination.port;
+        (session.opened_by, session.class, session.attachment, session.protocol)
+            == (flow.opened_by, flow.class, flow.attachment, flow.protocol)
+            && destination.addr == flow.translated_destination.addr
+            && same_port
+            && self.has_source(id, flow.translated_source)
+    }
+
     /// The session was checked against the rules of this generation.
     pub fn set_generation(&mut self, id: SessionId, generation: u32) {
         if let Some(session) = self.sessions.get_mut(id.0) {

@@ -172,3 +172,20 @@ fn a_source_is_told_from_another_after_a_reload() {
     assert!(!world.nat.has_source(id, Source::Pool(other)));
     assert!(!world.nat.has_source(id, Source::Fixed(address)), "a fixed source keeps the port");
 }
+
+#[test]
+fn a_session_is_known_again_by_the_flow_that_opened_it_a_ping_too() {
+    let mut world = World::new();
+    for packet in [samples::udp((OFFICE, 5_000), (GLOBAL, 53), b"x"), samples::echo(OFFICE, GLOBAL, true, 7, b"x")] {
+        world.office_sends(&packet).expect("opens");
+        let inner = Inner::parse(&packet).expect("valid");
+        let id = world.nat.find_from_office(&inner).expect("is known");
+        let flow = world.flow(&inner);
+        assert!(world.nat.is_of_flow(id, &flow));
+        assert!(!world.nat.is_of_flow(id, &NewFlow { class: TrafficClass::LgwanConnected, ..flow }));
+        assert!(!world.nat.is_of_flow(id, &NewFlow { attachment: AttachmentId(1), ..flow }));
+        let elsewhere = Endpoint { addr: [10, 10, 0, 99].into(), ..flow.translated_destination };
+        assert!(!world.nat.is_of_flow(id, &NewFlow { translated_destination: elsewhere, ..flow }));
+        assert!(!world.nat.is_of_flow(id, &NewFlow { translated_source: Source::Fixed(POOL.into()), ..flow }));
+    }
+}
