@@ -15,9 +15,6 @@ use crate::config::{
     SourceTranslation, Tenant, TunnelKind, Vlan, read_key,
 };
 
-/// A callback without `as` needs a rule for each host that may open it; more hosts than this want an `as`.
-pub const MOST_KEPT_CALLBACK_HOSTS: usize = 256;
-
 /// The secrets of a configuration, read once, so that a cut-off or a date never depends on files.
 #[derive(Debug, Default)]
 pub struct Keys(HashMap<PathBuf, SecretKey>);
@@ -170,7 +167,7 @@ fn source_config(source: &Source) -> compiled::SourceConfig {
     compiled::SourceConfig { class: class(source.class), attachment: AttachmentId(small(source.attachment.0)), translation }
 }
 
-/// With `as` one rule; without it one for each host that may open it, whose own address is then what the office sees.
+/// With `as` one rule; without it one for each entry of `from`, which is a host then, and the office sees that host's own address.
 fn callback_configs(callback: &Callback, now: i64) -> Vec<compiled::CallbackConfig> {
     let rule = |from: Vec<Ipv4Network>, source: Ipv4Addr| compiled::CallbackConfig {
         name: callback.name.as_str().into(),
@@ -185,15 +182,8 @@ fn callback_configs(callback: &Callback, now: i64) -> Vec<compiled::CallbackConf
     };
     match callback.seen_as {
         Some(source) => vec![rule(callback.from.clone(), source)],
-        None => callback.from.iter().flat_map(|prefix| prefix.iter()).map(|host| rule(vec![host.into()], host)).collect(),
+        None => callback.from.iter().map(|host| rule(vec![*host], host.ip())).collect(),
     }
-}
-
-/// Hosts that a callback without `as` would need rules for; 0 with `as`.
-#[must_use]
-pub fn kept_hosts(callback: &Callback) -> usize {
-    let hosts = callback.from.iter().map(|prefix| prefix.size() as usize);
-    callback.seen_as.map_or_else(|| hosts.sum(), |_| 0)
 }
 
 fn rule_state(governance: &Governance, now: i64) -> RuleState {
@@ -227,3 +217,6 @@ fn vlan_id(id: u16) -> VlanId {
 fn at_least_one(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
 }
+
+#[cfg(test)]
+mod tests;

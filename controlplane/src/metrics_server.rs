@@ -63,3 +63,6 @@ async fn readyz(State(relay): State<Arc<Relay>>) -> (StatusCode, &'static str) {
         (StatusCode::SERVICE_UNAVAILABLE, "a worker has not adopted the configuration yet\n")
     }
 }
+
+#[cfg(test)]
+mod tests;

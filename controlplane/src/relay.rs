@@ -1,5 +1,6 @@
 //! The running relay as the control plane knows it: what is configured, what is cut off, who its workers are.
 
+use std::collections::HashSet;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -95,7 +96,7 @@ impl State {
         let mut registry = Registry::default();
         let mut router = compile(&setup, &isolations, now);
         registry.attach(&mut router);
-        Ok(Self {
+        let mut state = Self {
             next_boundary: setup.next_boundary_after(now.unix_timestamp()),
             setup: Arc::new(setup),
             registry,
@@ -104,7 +105,9 @@ impl State {
             generation: 1,
             last_reload: (true, now),
             publisher: Publisher::new(router),
-        })
+        };
+        state.forget_removed_peers();
+        Ok(state)
     }
 
     /// A worker's view of the configuration.
@@ -132,13 +135,16 @@ impl State {
     pub(crate) fn replace(&mut self, setup: Setup, now: OffsetDateTime) -> Changes {
         self.setup = Arc::new(setup);
         let changes = self.publish(now);
-        let router = self.router();
-        let configured = |tenant: &str, tunnel: &str| {
-            let entry = router.tenants.iter().find(|entry| *entry.config.name == *tenant);
-            entry.is_some_and(|entry| entry.config.tunnels.iter().any(|configured| *configured.name == *tunnel))
-        };
-        self.peers.retain(configured);
+        self.forget_removed_peers();
         changes
+    }
+
+    fn forget_removed_peers(&mut self) {
+        let router = self.router();
+        let tunnels =
+            router.tenants.iter().flat_map(|entry| entry.config.tunnels.iter().map(|tunnel| (&*entry.config.name, &*tunnel.name)));
+        let tunnels: HashSet<(&str, &str)> = tunnels.collect();
+        self.peers.retain(|tenant, tunnel| tunnels.contains(&(tenant, tunnel)));
     }
 
     fn check_scope(&self, scope: &Scope) -> Result<(), IsolationRefused> {
@@ -239,6 +245,7 @@ impl Relay {
     /// Whether every worker polled lately.
     #[must_use]
     pub fn is_alive(&self) -> bool {
+        // `tick` asks every second, so that the answer never rests on an observation of long ago.
         let now = Instant::now();
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
         for ((seen, at), counters) in polls.iter_mut().zip(self.workers.counters()) {
@@ -252,6 +259,9 @@ impl Relay {
 
     /// What is due every second: rules that become valid or stop being so. The wall clock may jump, so it is read anew each time.
     pub fn tick(&self, now: OffsetDateTime) {
+        if !self.is_alive() {
+            tracing::error!("a worker has not polled for {STUCK_AFTER:?}");
+        }
         let mut state = self.state();
         state.publisher.free_retired();
         if state.next_boundary.is_some_and(|boundary| boundary <= now.unix_timestamp()) {

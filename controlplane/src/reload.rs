@@ -83,10 +83,10 @@ fn log(who: &str, result: &Result<Reloaded, ReloadRefused>) {
 
 /// Each problem as a line of the log, on its level.
 pub fn log_problems(problems: &[Problem]) {
-    for problem in problems {
-        match problem.severity {
-            Severity::Error => tracing::error!("{problem}"),
-            Severity::Warning => tracing::warn!("{problem}"),
+    for Problem { severity, file, line, column, path, message, help } in problems {
+        match severity {
+            Severity::Error => tracing::error!(file, line, column, path, help, "{message}"),
+            Severity::Warning => tracing::warn!(file, line, column, path, help, "{message}"),
         }
     }
 }

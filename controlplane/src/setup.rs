@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dataplane::router_config::RouterConfig;
 
-use crate::compile::{Keys, MOST_KEPT_CALLBACK_HOSTS, compile, kept_hosts};
+use crate::compile::{Keys, compile};
 use crate::config::{self, Loaded, Problem, Purpose, RelayConfigModel, Severity};
 
 /// An accepted configuration.
@@ -23,7 +23,6 @@ impl Setup {
     pub fn load(path: &Path) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let Loaded { relay, mut problems } = config::load(path, Purpose::Run);
         let Some(model) = relay else { return Err(problems) };
-        problems.extend(unsupported(&model));
         let keys = Keys::read(&model).unwrap_or_else(|refused| {
             problems.extend(refused.iter().map(|(file, error)| problem(&file.display().to_string(), error.to_string())));
             Keys::default()
@@ -66,19 +65,7 @@ impl Setup {
     }
 }
 
-/// What the language can say and the data plane cannot do yet.
-fn unsupported(model: &RelayConfigModel) -> impl Iterator<Item = Problem> {
-    let callbacks = model.tenants.iter().flat_map(|tenant| tenant.callbacks.iter().map(move |callback| (tenant, callback)));
-    callbacks.filter(|(_, callback)| kept_hosts(callback) > MOST_KEPT_CALLBACK_HOSTS).map(|(tenant, callback)| {
-        let message = format!(
-            "callback {}: without `as` at most {MOST_KEPT_CALLBACK_HOSTS} hosts may open it; give it an `as`, or smaller prefixes in `from`",
-            callback.name
-        );
-        problem(&tenant.id, message)
-    })
-}
-
-/// A problem of a file, or tenant, as a whole.
+/// A problem of a file as a whole.
 fn problem(file: &str, message: String) -> Problem {
     Problem { severity: Severity::Error, file: file.to_owned(), line: 0, column: 0, path: String::new(), message, help: None }
 }
