@@ -56,3 +56,31 @@ fn wg(what: &str, input: &str) -> String {
     assert!(output.status.success(), "wg {what} failed");
     String::from_utf8(output.stdout).expect("base64").trim().to_owned()
 }
+
+/// A public key to which nobody has the private one: any 32 bytes are a point of the curve or of its twist.
+#[must_use]
+pub fn random_public_key() -> String {
+    use std::io::Read as _;
+    let mut bytes = [0; 32];
+    fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).expect("random bytes");
+    base64(&bytes)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = |chunk: &[u8]| -> String {
+        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        (0..4)
+            .map(|digit| if digit <= chunk.len() { char::from(ALPHABET[(bits >> (18 - 6 * digit)) as usize & 63]) } else { '=' })
+            .collect()
+    };
+    bytes.chunks(3).map(digits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        assert_eq!(["f", "fo", "foo", "foob"].map(|text| super::base64(text.as_bytes())), ["Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
+    }
+}

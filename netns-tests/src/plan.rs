@@ -179,3 +179,8 @@ pub fn three_municipalities() -> Vec<Municipality> {
         Municipality::new("133078-hinohara", "檜原村", 3),
     ]
 }
+
+/// Has the cloud route the municipality's office networks themselves to the relay, where sources are kept.
+pub fn route_offices(plan: &mut Municipality) {
+    plan.cloud_routes.extend([plan.mynumber, plan.lgwan_connected]);
+}

@@ -58,9 +58,9 @@ impl Files {
     /// Writes relay.yaml and keys, and no tenant yet.
     #[must_use]
     pub fn write(lab: &Lab, driver: Driver, cloud_mtu: u16) -> Self {
-        let directory = lab.directory().join("etc");
+        let (directory, run) = (lab.directory().join("etc"), lab.directory().display());
         let (tenants, keys) = (directory.join("tenants"), directory.join("keys"));
-        for directory in [&tenants, &keys] {
+        for directory in [&tenants, &keys, &lab.directory().join("state")] {
             fs::create_dir_all(directory).expect("create the relay's directories");
         }
         write_secret(&keys.join("relay.key"), &lab.relay_keys.private);
@@ -70,7 +70,7 @@ impl Files {
              \x20 aws: {{interface: {CLOUD_PORT}, mtu: {cloud_mtu}, driver: {driver}}}\n\
              endpoints:\n  - {{name: tokyo-a, port: access, wireguard: {{listen: {LISTEN}, private_key_file: keys/relay.key}}}}\n\
              shared_addresses: [203.0.113.0/26]\nconventional_lgwan: [192.0.2.128/25]\n\
-             metrics: {{listen: \"{METRICS}\"}}\napi: {{socket: api.sock}}\nstate: state\ntenants: tenants/*.yaml\n"
+             metrics: {{listen: \"{METRICS}\"}}\napi: {{socket: {run}/api.sock}}\nstate: {run}/state\ntenants: tenants/*.yaml\n"
         );
         fs::write(&relay_yaml, yaml).expect("write relay.yaml");
         Self { relay_yaml, tenants }
@@ -112,6 +112,14 @@ pub fn binary() -> String {
     path.to_str().expect("a path of text").to_owned()
 }
 
+/// Builds the laboratory and starts the relay in it, all tunnels up: where most stories begin.
+#[must_use]
+pub fn relay_among(plans: Vec<Municipality>, driver: Driver) -> (Lab, Relay) {
+    let lab = Lab::new(plans);
+    let relay = Relay::start(&lab, driver);
+    (lab, relay)
+}
+
 /// A running relay.
 #[derive(Debug)]
 pub struct Relay {
@@ -132,6 +140,7 @@ impl Relay {
             files.put(&town.plan);
         }
         let relay = Self::start_with(lab, files);
+        lab.towns.iter().for_each(|town| town.router.call_relay());
         relay.wait_for_tunnels(lab.towns.len());
         relay
     }
@@ -145,7 +154,8 @@ impl Relay {
         relay
     }
 
-    fn wait_until_ready(&mut self) {
+    /// Waits until it serves.
+    pub fn wait_until_ready(&mut self) {
         let ready = eventually(READY, || {
             assert!(self.process.is_running(), "the relay ended:\n{}", self.process.log());
             (http_get(&self.namespace, "/readyz").0 == 200).then_some(())
@@ -177,10 +187,11 @@ impl Relay {
         assert!(status.success(), "after SIGTERM the relay ended with {status}:\n{}", self.process.log());
     }
 
-    /// Runs a command of the relay's command line, whatever its outcome.
+    /// Runs a command that talks to the running relay, whatever its outcome.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Output {
-        let arguments = [arguments, &["-c", self.files.path()]].concat();
+        let socket = self.directory.join("api.sock");
+        let arguments = [arguments, &["--socket", socket.to_str().expect("a path of text")]].concat();
         output(&self.namespace, COMMAND, &binary(), &arguments)
     }
 

@@ -21,35 +21,44 @@ static NEXT_INTERFACE: AtomicU32 = AtomicU32::new(0);
 pub struct Router {
     namespace: Namespace,
     directory: PathBuf,
+    configuration: PathBuf,
+    source: Ipv4Addr,
     interface: String,
     wireguard: Running,
 }
 
 impl Router {
     /// Starts the router of `town`, whose relay has the key `relay_key`, in a namespace that has the access network already.
+    /// It has no peer before [`Router::call_relay`].
     #[must_use]
     pub fn start(namespace: &Namespace, directory: &Path, town: &Municipality, relay_key: &str) -> Self {
+        let configuration = directory.join(format!("router-{}.conf", town.tenant));
+        write_secret(&configuration, &wireguard_configuration(town, relay_key));
         let interface = format!("wg{}n{}", process::id(), NEXT_INTERFACE.fetch_add(1, Ordering::Relaxed));
-        let wireguard = Running::start(namespace, directory, &format!("wireguard-go-{}", town.tenant), "wireguard-go", &["-f", &interface]);
-        let router = Self { namespace: namespace.clone(), directory: directory.to_owned(), interface, wireguard };
-        wait_until("wireguard-go's control socket", Duration::from_secs(10), || router.socket().exists());
-        router.configure(town, relay_key);
+        let wireguard = start_wireguard(namespace, directory, &interface);
+        let router = Self {
+            namespace: namespace.clone(),
+            directory: directory.to_owned(),
+            configuration,
+            source: town.counter(),
+            interface,
+            wireguard,
+        };
+        router.bring_up();
         router
     }
 
-    fn configure(&self, town: &Municipality, relay_key: &str) {
-        let configuration = format!(
-            "[Interface]\nPrivateKey = {}\n[Peer]\nPublicKey = {relay_key}\nEndpoint = {RELAY}:{LISTEN}\n\
-             AllowedIPs = 0.0.0.0/0\nPersistentKeepalive = 25\n",
-            town.keys.private
-        );
-        let path = self.directory.join(format!("{}.conf", self.interface));
-        write_secret(&path, &configuration);
-        must(&self.namespace, "wg", &["setconf", &self.interface, path.to_str().expect("a path of text")]);
+    fn bring_up(&self) {
+        wait_until("wireguard-go's control socket", Duration::from_secs(10), || self.socket().exists());
         ip(&self.namespace, &format!("link set {} mtu {INNER_MTU} up", self.interface));
         for destination in ["203.0.113.0/24", "10.0.0.0/8", "192.0.2.128/25", "198.51.100.0/24"] {
-            ip(&self.namespace, &format!("route replace {destination} dev {} src {}", self.interface, town.counter()));
+            ip(&self.namespace, &format!("route replace {destination} dev {} src {}", self.interface, self.source));
         }
+    }
+
+    /// Takes the relay as its peer and shakes hands with it at once, instead of at the next of its five-second retries.
+    pub fn call_relay(&self) {
+        must(&self.namespace, "wg", &["setconf", &self.interface, self.configuration.to_str().expect("a path of text")]);
     }
 
     /// The tunnel's interface.
@@ -70,30 +79,38 @@ impl Router {
         must(&self.namespace, "wg", &["set", &self.interface, "listen-port", &port.to_string()]);
     }
 
-    /// Adds a preshared key.
-    pub fn use_preshared_key(&self, relay_key: &str, key: &str) {
-        let path = self.directory.join(format!("{}.psk", self.interface));
-        write_secret(&path, key);
-        must(&self.namespace, "wg", &["set", &self.interface, "peer", relay_key, "preshared-key", path.to_str().expect("a path of text")]);
+    /// Sets the tunnel's MTU, as a careless administrator would.
+    pub fn set_mtu(&self, mtu: u16) {
+        ip(&self.namespace, &format!("link set {} mtu {mtu}", self.interface));
     }
 
-    /// Sends inner packets whatever their destination through the tunnel.
-    pub fn route(&self, destination: &str, source: Ipv4Addr) {
-        ip(&self.namespace, &format!("route replace {destination} dev {} src {source}", self.interface));
-    }
-
-    /// Switches the router off without a word, as a power cut would.
-    pub fn power_cut(&mut self) {
+    /// Switches the router off without a word and on again, as after a power cut.
+    pub fn power_cycle(&mut self) {
         self.wireguard.kill();
-        wait_until("the tunnel interface is gone", Duration::from_secs(5), || {
+        let _ = fs::remove_file(self.socket());
+        wait_until("the old tunnel interface is gone", Duration::from_secs(5), || {
             !ip(&self.namespace, "-brief link").contains(&self.interface)
         });
-        let _ = fs::remove_file(self.socket());
+        self.wireguard = start_wireguard(&self.namespace, &self.directory, &self.interface);
+        self.bring_up();
+        self.call_relay();
     }
 
     fn socket(&self) -> PathBuf {
         Path::new("/var/run/wireguard").join(format!("{}.sock", self.interface))
     }
+}
+
+fn start_wireguard(namespace: &Namespace, directory: &Path, interface: &str) -> Running {
+    Running::start(namespace, directory, interface, "wireguard-go", &["-f", interface])
+}
+
+fn wireguard_configuration(town: &Municipality, relay_key: &str) -> String {
+    format!(
+        "[Interface]\nPrivateKey = {}\n[Peer]\nPublicKey = {relay_key}\nEndpoint = {RELAY}:{LISTEN}\n\
+         AllowedIPs = 0.0.0.0/0\nPersistentKeepalive = 25\n",
+        town.keys.private
+    )
 }
 
 impl Drop for Router {

@@ -9,6 +9,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,8 +22,9 @@ use sha2::{Digest as _, Sha256};
 use crate::cloud::Cloud;
 use crate::keys::KeyPair;
 use crate::plan::{CLOUD_GATEWAY, DOCUMENTS, Municipality, PRINT_SERVER, RELAY_ON_VLAN, RESIDENTS, TAX};
-use crate::process::ip;
+use crate::process::{ip, must};
 use crate::router::Router;
+use crate::traffic::Host;
 
 /// MTU of the access network and of the clouds, in bytes.
 const MTU: u32 = 1500;
@@ -62,6 +64,26 @@ pub struct Town {
     pub office: Namespace,
     /// The cloud's namespace.
     pub cloud: Namespace,
+}
+
+impl Town {
+    /// The host at the counter: class `mynumber`.
+    #[must_use]
+    pub fn counter(&self) -> Host<'_> {
+        Host::new(&self.office, self.plan.counter())
+    }
+
+    /// The clerk's host: class `lgwan-connected`.
+    #[must_use]
+    pub fn clerk(&self) -> Host<'_> {
+        Host::new(&self.office, self.plan.documents_clerk())
+    }
+
+    /// A host of the cloud.
+    #[must_use]
+    pub fn cloud_host(&self, address: Ipv4Addr) -> Host<'_> {
+        Host::new(&self.cloud, address)
+    }
 }
 
 static NEXT_LAB: AtomicU32 = AtomicU32::new(0);
@@ -141,27 +163,43 @@ fn namespace(name: &str) -> Namespace {
     namespace
 }
 
-/// A cable without offloads, up at both ends.
+/// A cable without offloads, up at both ends, on which the kernel says nothing of its own about IPv6: every packet is a test's.
 pub fn cable(namespace: &Namespace, name: &str, peer: &Namespace, peer_name: &str, mtu: u32) {
     let make = || {
         let (here, there) = (Links::of(namespace)?, Links::of(peer)?);
         here.veth_pair(name, &there, peer_name, mtu)?;
+        here.ipv6_off(name)?;
+        there.ipv6_off(peer_name)?;
         here.up(name)?;
         there.up(peer_name)
     };
     make().unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// A port of the relay: the relay's end is left as an operator would leave it, for the relay to take over.
+fn relay_port(relay: &Namespace, name: &str, peer: &Namespace, peer_name: &str, mtu: u32) {
+    let make = || {
+        let (here, there) = (Links::of(relay)?, Links::of(peer)?);
+        here.veth_pair(name, &there, peer_name, mtu)?;
+        there.ipv6_off(peer_name)?;
+        here.up(name)?;
+        there.up(peer_name)
+    };
+    make().unwrap_or_else(|error| panic!("{error}"));
+    must(relay, "ethtool", &["-K", name, "tx", "on", "gro", "on", "gso", "on"]);
+}
+
 fn wire_relay(relay: &Namespace, access: &Namespace, trunk: &Namespace) {
     ip(access, "link add lan0 type bridge");
+    Links::of(access).and_then(|links| links.ipv6_off("lan0")).unwrap_or_else(|error| panic!("{error}"));
     ip(access, "link set lan0 up");
-    cable(relay, ACCESS_PORT, access, "relay", MTU);
+    relay_port(relay, ACCESS_PORT, access, "relay", MTU);
     ip(access, "link set relay master lan0");
-    cable(relay, CLOUD_PORT, trunk, TRUNK, QINQ_TRUNK_MTU);
+    relay_port(relay, CLOUD_PORT, trunk, TRUNK, QINQ_TRUNK_MTU);
     quiet(trunk, TRUNK);
 }
 
-/// Cables of the laboratory itself carry what the relay and the hosts say, and nothing of the kernel's own.
+/// Ends of cables that only the splitter serves: the kernel answers no ARP there.
 fn quiet(namespace: &Namespace, name: &str) {
     Links::of(namespace).and_then(|links| links.silence(name)).unwrap_or_else(|error| panic!("{error}"));
 }

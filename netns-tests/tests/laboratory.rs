@@ -10,14 +10,15 @@ use netns_tests::keys::write_secret;
 use netns_tests::plan::*;
 use netns_tests::process::{Running, ip, must, wait_until};
 use netns_tests::topology::{ACCESS_PORT, CLOUD_PORT, Lab, TRUNK, cable};
-use netns_tests::traffic::{Host, Ping};
+use netns_tests::traffic::Ping;
 
 #[test]
 fn traffic_crosses_the_laboratory_when_linux_stands_in_for_the_relay() {
     let lab = Lab::new(vec![Municipality::new("131016-chiyoda", "千代田区", 1)]);
     let _linux = LinuxRelay::start(&lab);
     let town = &lab.towns[0];
-    let counter = Host::new(&town.office, town.plan.counter());
+    let counter = town.counter();
+    town.router.call_relay();
     wait_until("a handshake", Duration::from_secs(10), || town.router.latest_handshake() > 0);
     let capture = Capture::start(&lab.trunk, lab.directory(), TRUNK);
 

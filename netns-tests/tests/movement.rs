@@ -1,0 +1,49 @@
+//! Municipal routers that move or restart: work goes on.
+
+use std::time::Duration;
+
+use netns_tests::plan::{SHARED_GLOBAL, three_municipalities};
+use netns_tests::process::{ip, wait_until};
+use netns_tests::relay::{Driver, Relay, relay_among};
+use netns_tests::topology::Town;
+
+fn peer_of(relay: &Relay, town: &Town) -> String {
+    let rows = relay.show("tunnels");
+    let row = rows.iter().find(|row| row["tenant"] == town.plan.tenant.as_str()).expect("a tunnel");
+    row["peer"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_download_goes_on_while_its_router_moves_to_another_port_and_another_address() {
+    let (lab, relay) = relay_among(three_municipalities(), Driver::AfXdp);
+    let town = &lab.towns[0];
+    let (_, whole) = lab.file("body", 20_000_000);
+    let url = format!("http://{SHARED_GLOBAL}/files/body");
+    let mut download = town.counter().start_download(lab.directory(), "roaming", &url, 4_000_000);
+    wait_until("the download has begun", Duration::from_secs(5), || download.progress() > 1_000_000);
+
+    town.router.change_port(40001);
+    wait_until("the relay follows to the new port", Duration::from_secs(5), || peer_of(&relay, town) == "192.0.2.11:40001");
+    ip(&town.office, "address add 192.0.2.111/24 dev wan0");
+    ip(&town.office, "address del 192.0.2.11/24 dev wan0");
+    // Deleting the address takes the subnet's route along where the new address was secondary.
+    ip(&town.office, "route replace 192.0.2.0/24 dev wan0 src 192.0.2.111");
+    wait_until("the relay follows to the new address", Duration::from_secs(10), || peer_of(&relay, town) == "192.0.2.111:40001");
+    assert!(download.is_running(), "the download ended before the router moved");
+    let download = download.finish();
+    assert_eq!((download.sha256, download.connections), (whole, 1));
+    assert_eq!(relay.metric("chukei_tunnel_roams_total{tenant=\"131016-chiyoda\",tunnel=\"main\"}"), Some(2.0));
+}
+
+#[test]
+fn a_router_that_lost_its_power_is_back_as_soon_as_it_calls() {
+    let (mut lab, relay) = relay_among(three_municipalities(), Driver::AfPacket);
+    let url = format!("http://{SHARED_GLOBAL}/who");
+    assert!(lab.towns[0].counter().fetch(&url).is_ok());
+    lab.towns[0].router.power_cycle();
+    let town = &lab.towns[0];
+    wait_until("the restarted router has a session", Duration::from_secs(5), || town.router.latest_handshake() > 0);
+    assert!(town.counter().fetch(&url).is_ok());
+    assert!(lab.towns[1].counter().fetch(&url).is_ok());
+    relay.wait_for_tunnels(3);
+}
