@@ -118,7 +118,25 @@ impl Counts {
     /// A packet went onto the tenant's VLAN.
     #[must_use]
     pub fn to_cloud(self, tenant: &str, packet: &[u8]) -> Self {
-        self.traffic(&format!("{tenant}.office_to_cloud"), packet.len()).sent("aws", packet.len() + TAGGED)
+        self.to_cloud_over(tenant, packet, "aws", TAGGED)
+    }
+
+    /// A packet went onto a VLAN of the tenant, behind an Ethernet header of `header` bytes.
+    #[must_use]
+    pub fn to_cloud_over(self, tenant: &str, packet: &[u8], port: &str, header: usize) -> Self {
+        self.traffic(&format!("{tenant}.office_to_cloud"), packet.len()).sent(port, packet.len() + header)
+    }
+
+    /// The relay made an ICMP error of `len` bytes for a host in the tenant's cloud.
+    #[must_use]
+    pub fn error_to_cloud(self, tenant: &str, len: usize) -> Self {
+        self.generated().sent("aws", len + TAGGED).add(&format!("{tenant}.icmp_errors_sent"), 1)
+    }
+
+    /// The relay made an ICMP error for a host in the tenant's office.
+    #[must_use]
+    pub fn error_to_office(self, tenant: &str, error: &[u8]) -> Self {
+        self.generated().into_tunnel(tenant, error).add(&format!("{tenant}.icmp_errors_sent"), 1)
     }
 
     /// A packet arrived on the tenant's VLAN.

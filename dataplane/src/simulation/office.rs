@@ -9,6 +9,8 @@ use crate::router_config::{SecretKey, TrafficClass};
 use crate::simulation::canary::Owner;
 use crate::simulation::packets;
 
+/// How often a router may start again.
+const SPARES: u32 = 2;
 /// Longest datagram of a router.
 const BUFFER: usize = 4_096;
 
@@ -23,6 +25,9 @@ pub struct Office {
     key: [u8; 32],
     relay: [u8; 32],
     tunn: Tunn,
+    /// Routers for [`Office::restart`]. Handshakes carry time stamps that the library takes from the machine's clock when a router is
+    /// made and from the virtual one later: only routers made at the same moment agree about the time.
+    spares: Vec<Tunn>,
     index: u32,
     pub(super) outbox: Vec<(SocketAddrV4, Vec<u8>)>,
     inbox: Vec<Vec<u8>>,
@@ -31,21 +36,26 @@ pub struct Office {
 
 impl Office {
     pub(super) fn new(name: &str, key: &SecretKey, relay: [u8; 32], outer: SocketAddrV4, index: u32) -> Self {
-        let tunn = tunn(key.0, relay, index);
+        let mut spares: Vec<Tunn> = (0u32..=SPARES).map(|number| tunn(key.0, relay, index + 0x100 * number)).collect();
+        let tunn = spares.remove(0);
         let (outbox, inbox, refused) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name: name.to_owned(), outer, answers: false, key: key.0, relay, tunn, index, outbox, inbox, refused }
+        Self { name: name.to_owned(), outer, answers: false, key: key.0, relay, tunn, spares, index, outbox, inbox, refused }
     }
 
     /// The router starts again: sessions are gone, the key is not.
+    ///
+    /// # Panics
+    /// At the third time.
     pub fn restart(&mut self) {
-        self.index += 0x100;
-        self.tunn = tunn(self.key, self.relay, self.index);
+        self.tunn = self.spares.pop().expect("a router starts again twice at most; raise SPARES");
     }
 
     /// The relay has another public key from now on.
     pub fn trust(&mut self, relay: [u8; 32]) {
         self.relay = relay;
-        self.restart();
+        self.index += 0x1000;
+        self.tunn = tunn(self.key, self.relay, self.index);
+        self.spares.clear();
     }
 
     /// The office's public key.

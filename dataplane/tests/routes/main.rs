@@ -1,4 +1,16 @@
 //! What the two routes do to packets, told as stories of a simulated world. Every test demands the exact change of all counters.
 #![cfg(feature = "simulation")]
 
+mod attachments;
+mod icmp;
+mod relay_itself;
 mod translation;
+mod tunnels;
+
+use dataplane::simulation::packets::{self, Seen};
+
+/// The only packet that was received, read and judged.
+fn one(mut received: Vec<Vec<u8>>) -> Seen {
+    assert_eq!(received.len(), 1, "one packet");
+    packets::read(&received.remove(0)).expect("a sound packet")
+}

@@ -5,12 +5,8 @@ use dataplane::simulation::municipality::{pairs, service};
 use dataplane::simulation::packets::{self, Seen, Segment, tcp, udp};
 use dataplane::simulation::{Counts, World, at, ip, municipality, network};
 
+use crate::one;
 use TrafficClass::{LgwanConnected, MyNumber};
-
-fn one(mut received: Vec<Vec<u8>>) -> Seen {
-    assert_eq!(received.len(), 1, "one packet");
-    packets::read(&received.remove(0)).expect("a sound packet")
-}
 
 /// An office packet and its answer cross; returns what the cloud host saw. `expected` is the destination there.
 fn there_and_back(world: &mut World, tenant: &str, class: TrafficClass, source: &str, destination: &str, expected: &str) -> Seen {
