@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataplane::worker::control::Command;
 
@@ -26,6 +26,7 @@ pub struct Peers {
     path: PathBuf,
     table: Table,
     changed: bool,
+    written: Option<Instant>,
 }
 
 impl Peers {
@@ -36,7 +37,7 @@ impl Peers {
             tracing::warn!(path = %path.display(), %error, "the list of last peer addresses is unreadable; waiting for the routers to call");
             None
         });
-        Self { path: path.to_owned(), table: table.unwrap_or_default(), changed: false }
+        Self { path: path.to_owned(), table: table.unwrap_or_default(), changed: false, written: None }
     }
 
     /// A router proved to be at `peer`.
@@ -56,7 +57,20 @@ impl Peers {
         self.changed |= before != after;
     }
 
-    /// Write the file if anything changed since the last time. The caller calls it every [`WRITE_INTERVAL`] and at the end.
+    /// [`Self::save`], unless the last time was less than [`WRITE_INTERVAL`] ago. The caller calls it every second.
+    ///
+    /// # Errors
+    /// As [`Self::save`].
+    pub fn save_when_due(&mut self, now: Instant) -> io::Result<()> {
+        let due = self.written.is_none_or(|written| now.duration_since(written) >= WRITE_INTERVAL);
+        if !due || !self.changed {
+            return Ok(());
+        }
+        self.written = Some(now);
+        self.save()
+    }
+
+    /// Write the file if anything changed since the last time.
     ///
     /// # Errors
     /// What the file system says; the next call tries again.
@@ -117,6 +131,20 @@ mod tests {
         peers.retain(|tenant, _| tenant != "a");
         peers.save().expect("written");
         assert!(path.exists() && Peers::load(&path).initiations().is_empty());
+    }
+
+    #[test]
+    fn a_change_is_written_at_once_and_the_next_one_ten_seconds_later() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("peers.json");
+        let mut peers = Peers::load(&path);
+        let start = Instant::now();
+        let mut wrote = |port: u16, seconds: u64| {
+            peers.moved("a", "main", ([192, 0, 2, 10], port).into());
+            peers.save_when_due(start + Duration::from_secs(seconds)).expect("written or waited");
+            std::fs::read_to_string(&path).expect("there").contains(&format!(":{port}"))
+        };
+        assert_eq!([wrote(1, 0), wrote(2, 1), wrote(3, 9), wrote(4, 10), wrote(5, 11)], [true, false, false, true, false]);
     }
 
     #[test]

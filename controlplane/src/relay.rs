@@ -95,7 +95,7 @@ impl State {
         let isolations = Isolations::load(&file).map_err(|error| about(error, &file))?;
         let mut registry = Registry::default();
         let mut router = compile(&setup, &isolations, now);
-        registry.attach(&mut router);
+        registry.attach(&mut router, now);
         let mut state = Self {
             next_boundary: setup.next_boundary_after(now.unix_timestamp()),
             setup: Arc::new(setup),
@@ -125,7 +125,7 @@ impl State {
     /// Compile what is configured and cut off at `now`, and hand it to the workers.
     pub(crate) fn publish(&mut self, now: OffsetDateTime) -> Changes {
         let mut router = compile(&self.setup, &self.isolations, now);
-        let changes = self.registry.attach(&mut router);
+        let changes = self.registry.attach(&mut router, now);
         self.generation = self.publisher.publish(router);
         self.next_boundary = self.setup.next_boundary_after(now.unix_timestamp());
         changes

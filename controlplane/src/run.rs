@@ -1,13 +1,13 @@
 //! `chukei run`: start-up, signals, shutdown.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use dataplane::counters::WorkerCounters;
-use dataplane::time::Instant;
 use dataplane::worker::WorkerParts;
 use dataplane::worker::control::{Command, Event};
 use dataplane::worker::thread::{self, WorkerHandle};
@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Problem, RelayConfigModel};
-use crate::peers::{INITIATIONS_PER_SECOND, WRITE_INTERVAL};
+use crate::peers::INITIATIONS_PER_SECOND;
 use crate::ports::Ports;
 use crate::relay::{Relay, State};
 use crate::sd_notify::Notifier;
@@ -107,7 +107,7 @@ impl Listeners {
 /// Port numbers and indices are drawn from it, so nobody may guess it.
 fn secret_seed() -> anyhow::Result<u64> {
     let mut seed = [0; 8];
-    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").context("/dev/urandom")?, &mut seed)?;
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").context("/dev/urandom")?, &mut seed)?;
     Ok(u64::from_ne_bytes(seed))
 }
 
@@ -126,7 +126,7 @@ impl WorkerLink for Linked {
         self.handle.try_next()
     }
 
-    fn now(&self) -> Instant {
+    fn now(&self) -> dataplane::time::Instant {
         self.handle.now()
     }
 
@@ -167,16 +167,16 @@ async fn call_known_peers(relay: Arc<Relay>) {
 }
 
 async fn save_peers(relay: Arc<Relay>) {
-    let mut ticks = interval(WRITE_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        save(&relay);
+        seconds.tick().await;
+        warn_if_lost(relay.state().peers.save_when_due(Instant::now()));
     }
 }
 
-fn save(relay: &Relay) {
-    if let Err(error) = relay.state().peers.save() {
+fn warn_if_lost(saved: io::Result<()>) {
+    if let Err(error) = saved {
         tracing::warn!(%error, "the peers' addresses were not kept: after a restart the relay waits for the routers to call");
     }
 }
@@ -223,7 +223,7 @@ fn status(relay: &Relay) -> String {
 
 fn shut_down(relay: &Relay) {
     relay.workers.take_events(|tenant, tunnel, peer| relay.state().peers.moved(tenant, tunnel, peer));
-    save(relay);
+    warn_if_lost(relay.state().peers.save());
     relay.workers.take().into_iter().for_each(WorkerLink::stop);
     if let Some(api) = &relay.state().setup.model.api {
         // A socket that stays is taken away by the next start.

@@ -115,7 +115,8 @@ pub(super) async fn tunnels(State(relay): State<Arc<Relay>>, viewer: Viewer, Que
     let seen = view.relay.workers.snapshot(request, |rows| if let SnapshotRows::Tunnels(rows) = rows { rows } else { Vec::new() }).await?;
     let seen: HashMap<(&str, &str), &control::TunnelRow> = seen.iter().map(|row| ((&*row.tenant, &*row.tunnel), row)).collect();
     let clocks = view.relay.workers.clocks();
-    let rows = view.tenants().flat_map(|entry| tunnel_rows(entry, &seen, clocks, view.relay.started)).collect();
+    let since = |tenant: &str, tunnel: &str| view.relay.state().registry.configured_since(tenant, tunnel).unwrap_or(view.relay.started);
+    let rows = view.tenants().flat_map(|entry| tunnel_rows(entry, &seen, clocks, since)).collect();
     Ok(view.answer(rows))
 }
 
@@ -124,7 +125,7 @@ fn tunnel_rows(
     entry: &TenantEntry,
     seen: &HashMap<(&str, &str), &control::TunnelRow>,
     clocks: Clocks,
-    started: time::OffsetDateTime,
+    configured_since: impl Fn(&str, &str) -> time::OffsetDateTime,
 ) -> Vec<TunnelRow> {
     let tunnels = entry.config.tunnels.iter().zip(&entry.tunnel_counters);
     let row = |(tunnel, counters): (&dataplane::router_config::TunnelConfig, &Arc<dataplane::counters::TunnelCounters>)| {
@@ -137,7 +138,7 @@ fn tunnel_rows(
             tunnel: tunnel.name.to_string(),
             kind: row.map_or("wireguard", |row| row.kind).to_owned(),
             state: if up { "up" } else { "down" }.to_owned(),
-            since: row.and_then(|row| row.changed_at).map_or(started, wall),
+            since: row.and_then(|row| row.changed_at).map_or_else(|| configured_since(&entry.config.name, &tunnel.name), wall),
             reason: row.map_or(missing, |row| row.down_reason).to_owned(),
             peer: row.and_then(|row| row.peer),
             last_handshake: row.and_then(|row| row.handshake_at).map(wall),
