@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -13,6 +14,7 @@ use dataplane::worker::control::{Command, Event};
 use dataplane::worker::thread::{self, WorkerHandle};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Problem, RelayConfigModel};
@@ -33,7 +35,66 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     let (setup, warnings) = Setup::load(path).map_err(|problems| refusal(&problems))?;
     reload::log_problems(&warnings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(path, setup))
+    runtime.block_on(async { serve(path, setup, signalled()?, |_| ()).await })
+}
+
+/// Ends with SIGTERM or SIGINT.
+fn signalled() -> io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => (),
+            _ = interrupt.recv() => (),
+        }
+    })
+}
+
+/// A relay on a thread of another program, for `chukei demo`. Dropping it stops it and gives its ports back.
+pub struct Embedded {
+    relay: Arc<Relay>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    /// The relay.
+    #[must_use]
+    pub fn relay(&self) -> &Arc<Relay> {
+        &self.relay
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        // A relay that has ended by itself hears nothing.
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Start the relay on a thread of its own, in the caller's network namespace, and return when it carries traffic.
+///
+/// # Errors
+/// Why it could not start.
+pub fn start_embedded(path: &Path) -> anyhow::Result<Embedded> {
+    let path = path.to_owned();
+    let (stop, stopped) = oneshot::channel();
+    let (ready, started) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("relay".to_owned()).spawn(move || {
+        let refused = ready.clone();
+        let body = || -> anyhow::Result<()> {
+            let (setup, warnings) = Setup::load(&path).map_err(|problems| refusal(&problems))?;
+            reload::log_problems(&warnings);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(serve(&path, setup, async { drop(stopped.await) }, move |relay| drop(ready.send(Ok(relay)))))
+        };
+        if let Err(error) = body() {
+            tracing::error!("{error:#}");
+            drop(refused.send(Err(error)));
+        }
+    })?;
+    let relay = started.recv().context("the relay's thread has ended")??;
+    Ok(Embedded { relay, stop: Some(stop), thread: Some(thread) })
 }
 
 /// Keys and residents' data never reach a disk. The frames are kept out of core dumps by themselves as well.
@@ -49,7 +110,8 @@ fn refusal(problems: &[Problem]) -> anyhow::Error {
     anyhow::anyhow!("the configuration has errors:\n{}", lines.join("\n"))
 }
 
-async fn serve(path: &Path, setup: Setup) -> anyhow::Result<()> {
+/// Until `stop` is ready. `ready` hears of the relay when its worker runs.
+async fn serve(path: &Path, setup: Setup, stop: impl Future<Output = ()>, ready: impl FnOnce(Arc<Relay>)) -> anyhow::Result<()> {
     let notifier = Notifier::from_environment();
     // What can fail without touching a NIC comes first.
     let listeners = Listeners::bind(&setup.model).await?;
@@ -67,7 +129,12 @@ async fn serve(path: &Path, setup: Setup) -> anyhow::Result<()> {
     tokio::spawn(call_known_peers(Arc::clone(&relay)));
     tokio::spawn(save_peers(Arc::clone(&relay)));
 
-    let ended = until_stopped(&relay, &notifier).await;
+    ready(Arc::clone(&relay));
+
+    let ended = tokio::select! {
+        ended = until_broken(&relay, &notifier) => ended,
+        () = stop => Ok(()),
+    };
     notifier.stopping();
     shut_down(&relay);
     give_back.restore();
@@ -181,10 +248,9 @@ fn warn_if_lost(saved: io::Result<()>) {
     }
 }
 
-/// Signals, the watchdog and rules that become valid, until a signal or a dead worker ends it.
-async fn until_stopped(relay: &Arc<Relay>, notifier: &Notifier) -> anyhow::Result<()> {
-    let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// SIGHUP, the watchdog and rules that become valid, until a dead worker ends it.
+async fn until_broken(relay: &Arc<Relay>, notifier: &Notifier) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
     let generation = relay.state().generation;
     if !relay.adopted(generation).await {
         bail!("the worker has not adopted the configuration");
@@ -201,8 +267,6 @@ async fn until_stopped(relay: &Arc<Relay>, notifier: &Notifier) -> anyhow::Resul
                 let _ = relay.reload("SIGHUP").await;
                 notifier.ready(&status(relay));
             }
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
             _ = seconds.tick() => {
                 relay.tick(clock::now());
                 if !relay.workers.are_running() {

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod demo;
 mod keygen;
 mod show;
 mod tables;
@@ -67,6 +68,8 @@ enum Command {
         #[command(flatten)]
         api: Api,
     },
+    /// Three municipalities on one machine: real tunnels, real traffic, nothing to install.
+    Demo(demo::Demo),
     /// Make a key.
     Keygen(keygen::Keygen),
     /// Tenant files.
@@ -151,6 +154,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             change(&api, "/v1/isolate", &request)?;
         }
         Command::Reopen { scope, api } => change(&api, "/v1/reopen", &Scope::from(scope))?,
+        Command::Demo(demo) => return demo.run(),
         Command::Keygen(keygen) => keygen.run()?,
         Command::Tenant(TenantCommand::New(new)) => new.run()?,
     }

@@ -17,6 +17,7 @@
 mod background;
 pub mod canary;
 pub mod configuration;
+pub mod embedded;
 pub mod error;
 mod ethtool;
 pub mod links;
@@ -39,6 +40,7 @@ mod view;
 pub mod vlan;
 pub mod wireguard_keys;
 
+pub use embedded::start_relay;
 pub use error::DemoError;
 pub use links::{Links, MacAddress};
 pub use namespaces::{Namespace, in_namespace, spawn_in};

@@ -11,7 +11,7 @@ use std::path::Path;
 pub type StartRelay = Box<dyn FnOnce(&Path) -> Result<Box<dyn RunningRelay>, String> + Send>;
 
 /// A running relay.
-pub trait RunningRelay: Send {
+pub trait RunningRelay: Send + Sync {
     /// Its numbers now.
     fn snapshot(&self) -> RelaySnapshot;
 }

@@ -146,7 +146,7 @@ pub(super) fn interrupted() -> bool {
     interrupt::CAUGHT.load(Ordering::Relaxed)
 }
 
-/// SIGINT and SIGTERM end the demo in order, so that the key files go.
+/// Ctrl-C, SIGTERM and a closed terminal end the demo in order, so that the key files go.
 mod interrupt {
     use super::{AtomicBool, Ordering};
 
@@ -154,7 +154,7 @@ mod interrupt {
 
     pub(super) fn catch() {
         let handler = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        for signal in [libc::SIGINT, libc::SIGTERM] {
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             // SAFETY: the handler stores into an atomic and does nothing else, which is async-signal-safe.
             unsafe { libc::signal(signal, handler) };
         }

@@ -16,8 +16,6 @@ use super::scenario::{Services, try_crossings, work};
 use super::topology::Place;
 
 const REDRAW: Duration = Duration::from_millis(500);
-/// How often the municipalities try to get into each other.
-const CROSSINGS_EVERY: Duration = Duration::from_secs(5);
 /// Size of one transfer, in bytes: small enough that the checks below the rates are fresh.
 const TRANSFER_BYTES: u64 = 500_000;
 /// A municipality rests this long between rounds: the view shall show rates, not a busy machine.
@@ -46,6 +44,7 @@ pub(super) fn show(world: &World, out: &mut dyn Write) -> Result<Report, DemoErr
             let (latest, end) = (&latest, &end);
             scope.spawn(move || keep_working(number, place, router, services, latest, end));
         }
+        scope.spawn(|| keep_crossing(world, &latest, &end));
         let drawn = draw_until_interrupted(world, &latest, out);
         end.store(true, Ordering::Relaxed);
         drawn
@@ -72,16 +71,23 @@ fn keep_working(number: usize, place: &Place, router: &Router, services: &Servic
     }
 }
 
+fn keep_crossing(world: &World, latest: &Mutex<Latest>, end: &AtomicBool) {
+    while !end.load(Ordering::Relaxed) {
+        match try_crossings(&world.topology.places, &*world.relay) {
+            Ok(crossings) => latest.lock().unwrap_or_else(PoisonError::into_inner).crossings = crossings,
+            Err(error) => {
+                latest.lock().unwrap_or_else(PoisonError::into_inner).problems.push(error.to_string());
+                return;
+            }
+        }
+        thread::sleep(REST);
+    }
+}
+
 fn draw_until_interrupted(world: &World, latest: &Mutex<Latest>, out: &mut dyn Write) -> Result<(), DemoError> {
     let (mut before, mut before_at) = (world.relay.snapshot(), Instant::now());
-    let mut next_crossings = Instant::now() + CROSSINGS_EVERY;
     while !interrupted() {
         thread::sleep(REDRAW);
-        if Instant::now() > next_crossings {
-            next_crossings = Instant::now() + CROSSINGS_EVERY;
-            let crossings = try_crossings(&world.topology.places, &*world.relay)?;
-            latest.lock().unwrap_or_else(PoisonError::into_inner).crossings = crossings;
-        }
         let (now, seconds) = (world.relay.snapshot(), before_at.elapsed().as_secs_f64());
         let latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
         let text = screen(world, &latest, &before, &now, seconds);
