@@ -1,1 +1,54 @@
-fn main() {}
+//! What the packet path costs, beside the cipher it cannot do without.
+//!
+//! `cargo run --release -p benches -- path [--json]`: the real worker over NICs of memory, no kernel. Absolute times mean little on a
+//! shared machine; the ratio to the bare cipher, measured in turn with it, does.
+
+mod cipher;
+mod path;
+mod relay_config;
+mod world;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let json = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["path"] => false,
+        ["path", "--json"] => true,
+        _ => {
+            eprintln!("usage: cargo run --release -p benches -- path [--json]");
+            return ExitCode::FAILURE;
+        }
+    };
+    if dataplane::SIMULATED {
+        eprintln!("built with the data plane's feature `simulation`, whose clock stands still: build this crate alone (`-p benches`)");
+        return ExitCode::FAILURE;
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("warning: a debug build; its numbers mean nothing (`--release`)");
+    }
+    let rows = path::run();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rows).expect("numbers and names"));
+    } else {
+        print_table(&rows);
+    }
+    ExitCode::SUCCESS
+}
+
+fn print_table(rows: &[path::Row]) {
+    println!("{:<16} {:>5} {:>8} {:>9} {:>10} {:>9} {:>6}", "direction", "bytes", "tenants", "sessions", "ns/packet", "AEAD ns", "ratio");
+    for row in rows {
+        println!(
+            "{:<16} {:>5} {:>8} {:>9} {:>10.0} {:>9.0} {:>6.2}",
+            row.direction, row.size, row.tenants, row.sessions, row.ns_per_packet, row.aead_ns_per_packet, row.ratio
+        );
+    }
+}
+
+/// Processor time of this thread: on a busy machine the time on the wall is mostly that of others.
+fn busy_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("a time since the start")
+}
