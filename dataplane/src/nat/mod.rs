@@ -132,9 +132,8 @@ impl Nat {
         self.sessions.get(id.0).expect("a session is used in the batch in which it was found")
     }
 
-    /// Whether the session's source is translated as `source` says: what a reload asks before it lets a session live on.
-    #[must_use]
-    pub fn has_source(&self, id: SessionId, source: Source) -> bool {
+    /// Whether the session's source is translated as `source` says.
+    fn has_source(&self, id: SessionId, source: Source) -> bool {
         let session = self.session(id);
         let translated = match session.opened_by {
             Direction::OfficeToCloud => session.cloud_local,
@@ -164,10 +163,10 @@ impl Nat {
             && self.has_source(id, flow.translated_source)
     }
 
-    /// The session was checked against the rules of this generation.
-    pub fn set_generation(&mut self, id: SessionId, generation: u32) {
+    /// The rules of this generation would open the session anew, by `rule`, which may have moved in its list.
+    pub fn confirm(&mut self, id: SessionId, rule: RuleId, generation: u32) {
         if let Some(session) = self.sessions.get_mut(id.0) {
-            session.generation = generation;
+            (session.rule, session.generation) = (rule, generation);
         }
     }
 

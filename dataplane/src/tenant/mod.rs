@@ -55,11 +55,12 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// A tenant without state. `seed` makes its random choices its own.
+    /// A tenant without state. `seed` makes its random choices its own; `own_ports` are the relay's, which no pool gives out.
     #[must_use]
-    pub fn new(entry: &TenantEntry, tunnels: Vec<TenantTunnel>, seed: u64, now: Instant) -> Self {
+    pub fn new(entry: &TenantEntry, tunnels: Vec<TenantTunnel>, own_ports: &[u16], seed: u64, now: Instant) -> Self {
         let config = Arc::clone(&entry.config);
         let mut nat = Nat::new(config.limits, seed);
+        nat.set_reserved_ports(own_ports);
         let policy = Policy::new(&config, &mut nat, now);
         let attachments = config.attachments.iter().map(|attachment| interface(&config, attachment)).collect();
         let (counters, inner_mtu) = (Arc::clone(&entry.counters), smallest_mtu(&config));
@@ -175,31 +176,25 @@ impl Tenant {
         let permitted = match session.opened_by {
             Direction::OfficeToCloud => {
                 let opening = Opening { protocol: session.protocol, source: session.office, destination: session.office_remote };
-                self.policy
-                    .class_of(session.office.addr)
-                    .and_then(|class| self.policy.open_to_cloud(&self.config, conventional_lgwan, class, opening))
-                    .is_ok_and(|flow| {
-                        flow.class == session.class
-                            && flow.attachment == session.attachment
-                            && flow.translated_destination == session.cloud_remote
-                            && self.nat.has_source(id, flow.translated_source)
-                    })
+                let class = self.policy.class_of(session.office.addr);
+                class.and_then(|class| self.policy.open_to_cloud(&self.config, conventional_lgwan, class, opening))
             }
             Direction::CloudToOffice => {
                 let opening = Opening { protocol: session.protocol, source: session.cloud_remote, destination: session.cloud_local };
-                self.policy.open_to_office(&self.config, session.attachment, opening).is_ok_and(|flow| {
-                    flow.class == session.class
-                        && flow.translated_destination == session.office
-                        && self.nat.has_source(id, flow.translated_source)
-                })
+                self.policy.open_to_office(&self.config, session.attachment, opening)
             }
         };
-        if permitted {
-            self.nat.set_generation(id, self.generation);
-            Ok(())
-        } else {
-            self.nat.remove(id, now);
-            Err(DropReason::SessionRevoked)
+        match permitted {
+            Ok(flow) if self.nat.is_of_flow(id, &flow) => {
+                self.nat.confirm(id, flow.rule, self.generation);
+                Ok(())
+            }
+            // An operator's cut-off and a date are told by their names; the session waits for its end, or for its rule.
+            Err(reason @ (DropReason::ServiceIsolated | DropReason::RuleNotValidNow)) => Err(reason),
+            _ => {
+                self.nat.remove(id, now);
+                Err(DropReason::SessionRevoked)
+            }
         }
     }
 

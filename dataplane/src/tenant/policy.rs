@@ -156,6 +156,8 @@ impl Policy {
         for (index, (callback, pool)) in candidates {
             let Some(port) = callback_port(callback, attachment, opening) else { continue };
             in_force(callback.state)?;
+            // A host that is seen as itself keeps its ports as well.
+            let kept = callback.source == opening.source.addr;
             return Ok(NewFlow {
                 opened_by: Direction::CloudToOffice,
                 class: callback.class,
@@ -165,7 +167,7 @@ impl Policy {
                 source: opening.source,
                 destination: opening.destination,
                 translated_destination: Endpoint { addr: callback.office, port },
-                translated_source: Source::Pool(*pool),
+                translated_source: if kept { Source::Fixed(callback.source) } else { Source::Pool(*pool) },
             });
         }
         Err(DropReason::CallbackNotAllowed)

@@ -131,7 +131,8 @@ impl Worker {
         }
         let tunnels = self.make_tunnels(id, entry, Vec::new(), now);
         let seed = self.next_seed();
-        self.tenants[slot] = Some(Box::new(Tenant::new(entry, tunnels, seed, now)));
+        let own_ports: Vec<u16> = self.endpoints.iter().map(|endpoint| endpoint.local.port()).collect();
+        self.tenants[slot] = Some(Box::new(Tenant::new(entry, tunnels, &own_ports, seed, now)));
         self.names.insert(Arc::clone(&entry.config.name), id);
     }
 

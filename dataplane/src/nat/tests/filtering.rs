@@ -118,8 +118,8 @@ fn removing_a_session_twice_does_no_more_than_once() {
     let packet = samples::udp((OFFICE, 5_000), (GLOBAL, 53), b"x");
     world.office_sends(&packet).expect("opens");
     let id = world.nat.find_from_office(&Inner::parse(&packet).expect("valid")).expect("is known");
-    world.nat.set_generation(id, 9);
-    assert_eq!(world.nat.session(id).generation, 9);
+    world.nat.confirm(id, RuleId::Service(3), 9);
+    assert_eq!((world.nat.session(id).generation, world.nat.session(id).rule), (9, RuleId::Service(3)));
     world.nat.remove(id, world.now);
     world.nat.remove(id, world.now);
     assert_eq!(world.counts(), (0, 0));
