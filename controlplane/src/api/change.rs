@@ -76,14 +76,15 @@ fn refusal(refused: &ReloadRefused) -> ApiError {
 pub(super) async fn isolate(State(relay): State<Arc<Relay>>, viewer: Viewer, Json(request): Json<IsolateRequest>) -> Changed {
     let IsolateRequest { scope, reason } = request;
     permit(&viewer, Some(&scope.tenant), "isolate")?;
-    let reason = reason.trim();
+    // One line, whoever prints it.
+    let reason: String = reason.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if reason.is_empty() || reason.chars().count() > REASON_LIMIT_CHARS {
         return Err(ApiError::new(StatusCode::BAD_REQUEST, format!("give a reason of 1 to {REASON_LIMIT_CHARS} characters")));
     }
     if scope.class.is_some() && scope.service.is_some() {
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "give a class or a service, not both"));
     }
-    let isolation = Isolation { scope: scope.clone(), reason: reason.to_owned(), by: viewer.who.clone(), at: clock::now() };
+    let isolation = Isolation { scope: scope.clone(), reason: reason.clone(), by: viewer.who.clone(), at: clock::now() };
     let effective = relay.isolate(isolation).await?;
     tracing::warn!(target: "audit", who = viewer.who, tenant = scope.tenant, class = scope.class, service = scope.service, reason, "isolated");
     Ok(Json(Done { message: format!("{scope}: isolated"), warnings: Vec::new(), effective }))

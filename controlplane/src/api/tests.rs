@@ -130,8 +130,18 @@ async fn a_huge_or_crooked_request_is_refused() {
     let long = format!(r#"{{"scope":{{"tenant":"131016-chiyoda"}},"reason":"{}"}}"#, "x".repeat(501));
     assert_eq!(ask(&site, "POST", "/v1/isolate", &long).await.0, 400);
     assert_eq!(ask(&site, "POST", "/v1/isolate", r#"{"scope":{"tenant":"131016-chiyoda"},"reason":" "}"#).await.0, 400);
+    assert_eq!(ask(&site, "POST", "/v1/isolate", r#"{"scope":{"tenant":"131016-chiyoda"},"reason":"x","force":1}"#).await.0, 422);
     assert_eq!(get(&site, "/v1/../tenants").await.0, 404);
     assert_eq!(get(&site, "/v1/tenants?viewer=nobody").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_reason_cannot_forge_a_second_line() {
+    let site = Site::new();
+    let relay = served(&site).await;
+    let body = r#"{"scope":{"tenant":"131016-chiyoda"},"reason":"evil\nINFO all is well\u001b[2J"}"#;
+    assert_eq!(ask(&site, "POST", "/v1/isolate", body).await.0, 200);
+    assert_eq!(relay.state().isolations.list()[0].reason, "evil INFO all is well [2J");
 }
 
 #[tokio::test]

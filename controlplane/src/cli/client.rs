@@ -18,6 +18,8 @@ use crate::api::rows::Failure;
 pub(super) struct Client<'a> {
     pub(super) socket: &'a Path,
     pub(super) viewer: Option<&'a str>,
+    /// Whether the caller is a program, which wants refusals as JSON too.
+    pub(super) json: bool,
 }
 
 /// Why there is no answer.
@@ -29,8 +31,8 @@ pub(super) enum CommandError {
     Http(#[from] hyper::Error),
     #[error("the relay's answer cannot be understood, it may be another version: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("{}", failure_text(.0))]
-    Refused(Failure),
+    #[error("{}", failure_text(.failure))]
+    Refused { failure: Failure, json: bool },
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("a name cannot be part of a request: {0}")]
@@ -86,7 +88,8 @@ impl Client<'_> {
             return Ok(serde_json::from_slice(&body)?);
         }
         let plain = || Failure { error: String::from_utf8_lossy(&body).into_owned(), problems: Vec::new() };
-        Err(CommandError::Refused(serde_json::from_slice(&body).unwrap_or_else(|_| plain())))
+        let failure = serde_json::from_slice(&body).unwrap_or_else(|_| plain());
+        Err(CommandError::Refused { failure, json: self.json })
     }
 }
 
@@ -111,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_missing_socket_says_what_to_start() {
-        let client = Client { socket: Path::new("/nonexistent/api.sock"), viewer: None };
+        let client = Client { socket: Path::new("/nonexistent/api.sock"), viewer: None, json: false };
         let error = client.get("/v1/tenants", &[]).expect_err("nobody there").to_string();
         assert!(error.starts_with("/nonexistent/api.sock: no relay answers here"), "{error}");
     }

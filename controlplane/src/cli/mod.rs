@@ -106,7 +106,7 @@ struct Api {
 
 impl Api {
     fn client(&self) -> Client<'_> {
-        Client { socket: &self.socket, viewer: self.viewer.as_deref() }
+        Client { socket: &self.socket, viewer: self.viewer.as_deref(), json: self.json }
     }
 }
 
@@ -134,6 +134,11 @@ pub fn main() -> ExitCode {
     match dispatch(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
+            if let Some(CommandError::Refused { failure, json: true }) = error.downcast_ref()
+                && print_json(failure).is_ok()
+            {
+                return ExitCode::FAILURE;
+            }
             eprintln!("chukei: {}", logging::escaped(&format!("{error:#}")).replace("\\n", "\n"));
             ExitCode::FAILURE
         }
