@@ -54,28 +54,41 @@ impl World {
         if header.ethertype != ethernet::IPV4 {
             return;
         }
-        let seen =
-            packets::read(payload).unwrap_or_else(|error| panic!("seed {seed}: sent to {}'s cloud: {error}: {payload:02x?}", tenant.name));
+        let destination = self.judge_packet(payload, &format!("{}'s cloud", tenant.name));
+        // The relay's own address speaks to a host of what that host sent.
+        let own = tenant.attachments.iter().any(|attachment| attachment.address.ip().octets() == payload[12..16]);
+        let classes = if own { TrafficClass::ALL.to_vec() } else { classes_in_cloud(tenant, destination) };
         for owner in owners(payload) {
-            let classes = classes_in_cloud(tenant, *seen.destination.ip());
             let may = |class: &TrafficClass| owner == Owner::new(&tenant.name, *class);
-            assert!(classes.iter().any(may), "seed {seed}: {owner:?} on the VLAN of {}, for {seen:?}", tenant.name);
+            assert!(classes.iter().any(may), "seed {seed}: {owner:?} on the VLAN of {}, for {destination}: {payload:02x?}", tenant.name);
         }
     }
 
     /// An inner packet came out at an office: may it?
     pub(super) fn judge_in_office(&self, office: usize, packet: &[u8]) {
         let seed = self.seed;
-        let key = self.offices[office].public_key();
-        let name = self.tenant_of_key(key).unwrap_or_else(|| panic!("seed {seed}: {} has no tunnel", self.offices[office].name));
-        let seen = packets::read(packet).unwrap_or_else(|error| panic!("seed {seed}: sent to {name}'s office: {error}: {packet:02x?}"));
+        let office = &self.offices[office];
+        // The office of a tenant that is gone may still get what was under way.
+        let name = self.tenant_of_key(office.public_key()).unwrap_or(&office.name);
+        let former = self.former.iter().map(|entry| &*entry.config);
+        let tenant = self.plan.tenants.iter().chain(former).find(|tenant| *tenant.name == *name).expect("a tenant, or a former one");
+        let destination = self.judge_packet(packet, &format!("{name}'s office"));
         assert!(!packet.windows(POISON.len()).any(|window| window == POISON), "seed {seed}: bytes of a freed frame: {packet:02x?}");
-        let tenant = self.plan.tenants.iter().find(|tenant| *tenant.name == *name).expect("found by its key just now");
         for owner in owners(packet) {
-            let class = class_in_office(tenant, *seen.destination.ip());
+            let class = class_in_office(tenant, destination);
             let allowed = class.map(|class| Owner::new(name, class));
-            assert_eq!(allowed, Some(owner), "seed {seed}: a foreign canary in the office of {name}: {seen:?}");
+            assert_eq!(allowed, Some(owner), "seed {seed}: a foreign canary in the office of {name}, for {destination}");
         }
+    }
+}
+
+impl World {
+    /// The destination of a packet that the relay let through; its checksums are right, unless hosts send wrong ones in this world.
+    fn judge_packet(&self, packet: &[u8], to: &str) -> Ipv4Addr {
+        if !self.hosts_err {
+            packets::read(packet).unwrap_or_else(|error| panic!("seed {}: sent to {to}: {error}: {packet:02x?}", self.seed));
+        }
+        Ipv4Addr::new(packet[16], packet[17], packet[18], packet[19])
     }
 }
 

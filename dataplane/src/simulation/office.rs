@@ -67,14 +67,15 @@ impl Office {
     /// Send an inner packet. Without a session the router keeps it and starts a handshake.
     pub fn send(&mut self, packet: &[u8]) {
         let datagram = self.seal(packet);
-        self.outbox.push((self.outer, datagram));
+        self.outbox.extend(datagram.map(|datagram| (self.outer, datagram)));
     }
 
-    /// The datagram around an inner packet, not sent.
-    pub fn seal(&mut self, packet: &[u8]) -> Vec<u8> {
+    /// The datagram around an inner packet, not sent; without a session a handshake initiation, or nothing while one is under way.
+    pub fn seal(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
         let mut out = vec![0; BUFFER];
         match self.tunn.encapsulate(packet, &mut out) {
-            TunnResult::WriteToNetwork(datagram) => datagram.to_vec(),
+            TunnResult::WriteToNetwork(datagram) => Some(datagram.to_vec()),
+            TunnResult::Done => None,
             other => panic!("{}: the router does not encrypt: {other:?}", self.name),
         }
     }

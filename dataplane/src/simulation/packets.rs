@@ -240,11 +240,18 @@ pub fn read(packet: &[u8]) -> Result<Seen, String> {
     })
 }
 
+/// Ports up to here are those of servers.
+const LAST_SERVER_PORT: u16 = 20_000;
+
 /// What the receiver of a request sends back: an echo, the answer to a SYN, or the data once more. `None` where it stays silent.
 #[must_use]
 pub fn answer(packet: &[u8]) -> Option<Vec<u8>> {
     let seen = read(packet).ok()?;
     let (from, to) = (seen.destination, seen.source);
+    // Two hosts that echo each other would never stop: only servers answer.
+    if seen.protocol != 1 && from.port() > LAST_SERVER_PORT {
+        return None;
+    }
     match (seen.protocol, seen.icmp) {
         (1, Some((8, 0, _))) => Some(pong(*from.ip(), *to.ip(), seen.source.port(), &seen.payload)),
         (17, _) => Some(udp(from, to, &seen.payload)),
@@ -255,7 +262,7 @@ pub fn answer(packet: &[u8]) -> Option<Vec<u8>> {
             let numbers = (tcp.ack_number().0.cast_unsigned(), sequence.wrapping_add(length));
             let segment = match (tcp.syn(), tcp.fin(), tcp.rst(), seen.payload.is_empty()) {
                 (_, _, true, _) => return None,
-                (true, ..) if tcp.ack() => Segment::Ack,
+                (true, ..) if tcp.ack() => return None,
                 (true, ..) => Segment::SynAck(Some(1_460)),
                 (_, true, ..) => Segment::Fin,
                 (.., true) => return None,

@@ -1,7 +1,9 @@
 //! What a test says to a world, and asks it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 
+use crate::drop_reason::DropReason;
 use crate::router_config::TenantEntry;
 use crate::simulation::cable::Weather;
 use crate::simulation::counts::Counts;
@@ -48,6 +50,20 @@ impl World {
         let attachment = &self.plan.tenant(tenant).attachments[attachment];
         let (port, vlan) = (attachment.port, attachment.vlan);
         self.clouds.iter_mut().find(|cloud| cloud.port == port && cloud.vlan == vlan).expect("a network for each VLAN")
+    }
+
+    /// Whether the configuration has no tenant of this name any more.
+    #[must_use]
+    pub fn is_gone(&self, tenant: &str) -> bool {
+        !self.plan.tenants.iter().any(|other| &*other.name == tenant)
+    }
+
+    /// Why packets were lost so far.
+    #[must_use]
+    pub fn reasons(&self) -> BTreeSet<DropReason> {
+        let of_ports = self.ports.iter().map(|port| &port.counters.drops);
+        let of_tenants = self.tenants.iter().chain(&self.former).map(|tenant| &tenant.counters.drops);
+        of_ports.chain(of_tenants).flat_map(|drops| drops.occurred().map(|(reason, _)| reason)).collect()
     }
 
     /// The relay's end of all tunnels.

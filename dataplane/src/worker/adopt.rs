@@ -141,6 +141,10 @@ impl Worker {
         let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { return };
         let gone = tenant.reconfigure(entry, tunnels, now);
         drain_held(gone, &mut self.ledger, &tenant.counters.drops);
+        // What waits for its next hop was let through, and translated, by the old rules.
+        for interface in &mut tenant.attachments {
+            drop_held(interface, DropReason::NextHopUnresolved, &mut self.ledger, &tenant.counters.drops);
+        }
     }
 
     /// The tunnels of `entry`, in its order: those that go on, and new ones for the rest.
@@ -189,9 +193,13 @@ impl Worker {
 /// Packets that waited on interfaces that are gone.
 fn drain_held(interfaces: Vec<Interface>, ledger: &mut Ledger, drops: &DropCounters) {
     for mut interface in interfaces {
-        for packet in interface.neighbors.drain_held() {
-            ledger.unhold();
-            ledger.dropped(packet, DropReason::TenantRemoved, drops);
-        }
+        drop_held(&mut interface, DropReason::TenantRemoved, ledger, drops);
+    }
+}
+
+fn drop_held(interface: &mut Interface, reason: DropReason, ledger: &mut Ledger, drops: &DropCounters) {
+    for packet in interface.neighbors.drain_held() {
+        ledger.unhold();
+        ledger.dropped(packet, reason, drops);
     }
 }

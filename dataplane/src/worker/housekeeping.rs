@@ -186,7 +186,8 @@ impl Worker {
         let endpoint = tenant.config.tunnels[usize::from(key.tunnel.0)].endpoint;
         // The end of the tunnel is the one address by which the office knows the relay.
         let from = *self.endpoints[usize::from(endpoint.0)].local.ip();
-        let (Some(mut plain), Some(mut out)) = (self.ledger.blank(), self.ledger.blank()) else { return };
+        let Some(mut plain) = self.ledger.blank() else { return };
+        let Some(mut out) = self.ledger.blank() else { return self.ledger.release(plain) };
         let written = icmp::icmp_error(plain.spare_mut(), kind, from, lost.bytes());
         let sent = written.is_some_and(|len| plain.set_range(0, len))
             && tenant.may_send_icmp_error(now)

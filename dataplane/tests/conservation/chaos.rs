@@ -1,0 +1,313 @@
+//! One random world.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use dataplane::drop_reason::DropReason;
+use dataplane::router_config::{RuleState, TenantConfig, TrafficClass, Vlan, VlanId};
+use dataplane::simulation::municipality::{ACCESS, AWS, GCP, attachment, nonzero};
+use dataplane::simulation::packets::{self, Segment, edited};
+use dataplane::simulation::stations::{frame, relay_mac};
+use dataplane::simulation::{Dimensions, Weather, World, ip, municipality};
+use dataplane::time::Duration;
+use dataplane::wire::arp::{Arp, Operation};
+use dataplane::wire::ethernet::{self, MacAddr};
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+const ACTIONS: usize = 60;
+
+struct Chaos {
+    world: World,
+    random: SmallRng,
+    /// Frames that were seen, to be sent again.
+    seen: Vec<(usize, Vec<u8>)>,
+}
+
+/// Live through the world of `seed`; returns why packets were lost in it.
+pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let dimensions = Dimensions {
+        frames: *[64, 96, 160].choose(&mut random).expect("some"),
+        ring: *[8, 16, 32].choose(&mut random).expect("some"),
+        mtu: 1_500,
+    };
+    let tenants: Vec<TenantConfig> = (0..3).map(|number| tenant(number, &mut random)).collect();
+    let mut world = World::cold(seed, tenants, dimensions);
+    world.hosts_err = true;
+    world.bring_up();
+    for name in NAMES {
+        world.office(name).answers = true;
+        world.cloud(name).answers = true;
+    }
+    let mut chaos = Chaos { world, random, seen: Vec::new() };
+    for _ in 0..ACTIONS {
+        chaos.act();
+        chaos.world.settle();
+    }
+    for port in 0..3 {
+        chaos.world.weather(port, Weather::default(), Weather::default());
+    }
+    chaos.world.run(Duration::from_secs(5));
+    chaos.world.reasons()
+}
+
+fn tenant(number: usize, random: &mut SmallRng) -> TenantConfig {
+    let mut tenant = municipality(NAMES[number], 2_101 + u16::try_from(number).expect("few"));
+    if random.random_ratio(1, 3) {
+        tenant.limits.sessions = nonzero(random.random_range(1..8));
+    }
+    if random.random_ratio(1, 3) {
+        tenant.limits.new_sessions_per_second = nonzero(random.random_range(1..8));
+    }
+    if random.random_ratio(1, 6) {
+        tenant.attachments[0].mtu = 1_300;
+    }
+    if random.random_ratio(1, 6) {
+        tenant.attachments.push(attachment(GCP, 3_000));
+        tenant.attachments[1].vlan = Vlan::Double { outer: vlan(number), inner: vlan(7) };
+    }
+    tenant
+}
+
+fn vlan(number: usize) -> VlanId {
+    VlanId::new(u16::try_from(number + 1).expect("few")).expect("usable")
+}
+
+impl Chaos {
+    fn one_of<T: Clone>(&mut self, list: &[T]) -> T {
+        list.choose(&mut self.random).expect("not empty").clone()
+    }
+
+    fn act(&mut self) {
+        match self.random.random_range(0..100) {
+            0..34 => self.office_sends(),
+            34..46 => self.cloud_sends(),
+            46..56 => self.stranger_sends(),
+            56..62 => self.somebody_sends_arp(),
+            62..68 => self.send_again(),
+            68..78 => self.time_passes(),
+            78..84 => self.weather_changes(),
+            84..88 => self.office_moves(),
+            _ => self.operator_changes_something(),
+        }
+    }
+
+    fn office_sends(&mut self) {
+        let name = self.one_of(&NAMES);
+        let source = self.one_of(&[
+            "198.51.100.17",
+            "198.51.100.18",
+            "198.51.100.25",
+            "198.51.100.26",
+            "198.51.100.27",
+            "198.51.100.40",
+            "127.0.0.1",
+        ]);
+        let class = if matches!(source, "198.51.100.25" | "198.51.100.26" | "198.51.100.27") {
+            TrafficClass::LgwanConnected
+        } else {
+            TrafficClass::MyNumber
+        };
+        let destination =
+            self.one_of(&["203.0.113.10", "203.0.113.10", "10.10.4.7", "10.10.4.7", "10.10.0.10", "192.0.2.200", "8.8.8.8", "224.0.0.1"]);
+        let length = self.one_of(&[16, 64, 400, 1_272, 1_280, 1_392, 1_472]);
+        let payload = self.world.office(name).payload(class, length);
+        let port = self.one_of(&[443, 443, 443, 80]);
+        let packet = self.packet(ip(source), ip(destination), port, &payload);
+        let packet = self.perhaps_broken(packet);
+        for _ in 0..self.one_of(&[1, 1, 1, 2, 20]) {
+            self.world.office(name).send(&packet);
+        }
+        let sealed = self.world.office(name).seal(&packet);
+        if let (Some(sealed), true) = (sealed, self.random.random_ratio(1, 2)) {
+            let outer = self.world.office(name).outer;
+            let datagram = packets::udp(outer, self.world.relay(), &sealed);
+            self.remember(0, frame(Vlan::Untagged, MacAddr([6, 0, 0, 0, 1, 10]), relay_mac(ACCESS), ethernet::IPV4, &datagram));
+        }
+    }
+
+    fn packet(&mut self, source: Ipv4Addr, destination: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
+        let from = SocketAddrV4::new(source, self.random.random_range(40_000..40_008));
+        let to = SocketAddrV4::new(destination, port);
+        let numbers = (self.random.random_range(0..4), self.random.random_range(0..4));
+        let segment = self.one_of(&[Segment::Syn(Some(1_460)), Segment::Syn(None), Segment::Ack, Segment::Fin, Segment::Rst]);
+        match self.random.random_range(0..12) {
+            0..4 => packets::udp(from, to, payload),
+            4..6 => packets::tcp_at(from, to, Segment::Syn(Some(1_460)), (0, 0), &[]),
+            6..8 => packets::tcp_at(from, to, segment, numbers, if matches!(segment, Segment::Syn(_)) { &[] } else { payload }),
+            8..10 => packets::ping(source, destination, self.random.random_range(0..4), payload),
+            10 => packets::unreachable(source, destination, &packets::udp(to, from, payload)[..60.min(28 + payload.len())]),
+            _ => {
+                let kind = self.one_of(&[(5, 0), (13, 0), (3, 4), (0, 0), (8, 1)]);
+                packets::icmp_message(source, destination, kind, [0; 4], payload)
+            }
+        }
+    }
+
+    /// One packet in five is not as it should be. Addresses of sources stay: the payload's class hangs on them.
+    fn perhaps_broken(&mut self, mut packet: Vec<u8>) -> Vec<u8> {
+        match self.random.random_range(0..40) {
+            0..3 => {
+                let at = self.one_of(&[0, 1, 2, 3, 4, 6, 7, 8, 9, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27]);
+                let bit = 1 << self.random.random_range(0..8);
+                edited(packet, |packet| packet[at] ^= bit)
+            }
+            3 => {
+                packet[10] ^= 1;
+                packet
+            }
+            4 => edited(packet, |packet| packet[8] = 1),
+            5 => edited(packet, |packet| packet[6] = 0x20),
+            6 => edited(packet, |packet| packet[9] = 47),
+            7 => {
+                packet.truncate(30);
+                packet
+            }
+            8 => edited(packet, |packet| {
+                packet[0] = 0x46;
+                packet.splice(20..20, [1, 1, 1, 0]);
+                let len = u16::try_from(packet.len()).expect("short");
+                packet[2..4].copy_from_slice(&len.to_be_bytes());
+            }),
+            _ => packet,
+        }
+    }
+
+    fn cloud_sends(&mut self) {
+        let name = self.one_of(&NAMES);
+        if self.world.is_gone(name) {
+            return;
+        }
+        let payload = self.world.office(name).payload(TrafficClass::MyNumber, 64);
+        let source = self.one_of(&["10.10.0.20", "10.10.0.20", "10.10.0.21", "10.254.1.1", "0.0.0.1"]);
+        let destination =
+            self.one_of(&["10.254.1.30", "10.254.1.30", "10.254.1.2", "10.254.1.9", "10.254.1.20", "198.51.100.17", "255.255.255.255"]);
+        let port = self.one_of(&[9_100, 9_101, 22]);
+        let packet = self.packet(ip(source), ip(destination), port, &payload);
+        let packet = self.perhaps_broken(packet);
+        self.world.cloud(name).send(&packet);
+        let frame = self.world.cloud(name).frame(ethernet::IPV4, &packet);
+        self.remember(1, frame);
+    }
+
+    fn stranger_sends(&mut self) {
+        let port = self.random.random_range(0..3);
+        let mac = relay_mac([ACCESS, AWS, GCP][port]);
+        let stranger = MacAddr([6, 9, 9, 9, 9, 9]);
+        let length = self.one_of(&[0, 1, 13, 14, 17, 60, 200, 1_514, 1_900]);
+        let noise: Vec<u8> = (0..length).map(|_| self.random.random()).collect();
+        let tagged = self.one_of(&[
+            Vlan::Untagged,
+            Vlan::Single(vlan(2_100)),
+            Vlan::Single(vlan(4_000)),
+            Vlan::Double { outer: vlan(1), inner: vlan(7) },
+        ]);
+        let ethertype =
+            self.one_of(&[ethernet::IPV4, ethernet::IPV6, ethernet::ARP, 0x88cc, ethernet::TPID_CUSTOMER, ethernet::TPID_SERVICE]);
+        let kind = self.one_of(&[0_u8, 1, 2, 3, 4]);
+        let bytes = match self.random.random_range(0..6) {
+            0 => noise,
+            1 => frame(tagged, stranger, mac, ethertype, &noise),
+            2 => frame(tagged, mac, mac, ethernet::IPV4, &noise),
+            3 => frame(tagged, stranger, MacAddr([2, 2, 2, 2, 2, 2]), ethernet::IPV4, &noise),
+            _ => {
+                let mut message = self.one_of(&[vec![0; 148], vec![0; 92], vec![0; 64], vec![0; 32], vec![0; 600]]);
+                message[0] = kind;
+                message[4..20].fill_with(|| self.random.random());
+                let end = self.one_of(&["192.0.2.1:51820", "192.0.2.1:53", "192.0.2.9:51820"]);
+                let source = self.one_of(&["198.18.0.1:51820", "192.0.2.77:1", "127.0.0.1:5"]);
+                let packet = packets::udp(packets::at(source), packets::at(end), &message);
+                let packet = self.perhaps_broken(packet);
+                frame(Vlan::Untagged, stranger, relay_mac(ACCESS), ethernet::IPV4, &packet)
+            }
+        };
+        self.world.inject(port, bytes);
+    }
+
+    fn somebody_sends_arp(&mut self) {
+        let addresses =
+            ["10.254.1.1", "10.254.1.2", "10.254.1.9", "10.254.1.30", "10.254.1.5", "192.0.2.1", "192.0.2.126", "192.0.2.10", "224.0.0.1"];
+        let station = MacAddr([6, 1, 0, 0, 8, 0x35]);
+        let sender_mac = self.one_of(&[station, MacAddr([6, 6, 6, 6, 6, 6]), MacAddr::BROADCAST]);
+        let operation = self.one_of(&[Operation::Request, Operation::Reply]);
+        let (sender, target) = (ip(self.one_of(&addresses)), ip(self.one_of(&addresses)));
+        let port = self.random.random_range(0..2);
+        let arp = Arp { operation, sender_mac, sender, target_mac: relay_mac(AWS), target };
+        let tags = if port == 0 { Vlan::Untagged } else { Vlan::Single(vlan(2_100)) };
+        let to = self.one_of(&[MacAddr::BROADCAST, relay_mac([ACCESS, AWS][port])]);
+        self.world.inject(port, frame(tags, station, to, ethernet::ARP, &arp.bytes()));
+    }
+
+    fn remember(&mut self, port: usize, frame: Vec<u8>) {
+        if self.seen.len() < 32 {
+            self.seen.push((port, frame));
+        }
+    }
+
+    /// Old frames once more: on a cable it only takes somebody who records.
+    fn send_again(&mut self) {
+        if let Some((port, frame)) = self.seen.choose(&mut self.random).cloned() {
+            self.world.inject(port, frame);
+        }
+    }
+
+    fn time_passes(&mut self) {
+        let time = match self.random.random_range(0..20) {
+            0 => Duration::from_secs(self.random.random_range(30..400)),
+            1..8 => Duration::from_millis(self.random.random_range(0..3_000)),
+            _ => Duration::from_micros(self.random.random_range(0..50_000)),
+        };
+        self.world.run(time);
+    }
+
+    fn weather_changes(&mut self) {
+        let port = self.random.random_range(0..3);
+        let mut weather = || Weather {
+            loss: self.random.random_range(0..200),
+            duplicate: self.random.random_range(0..200),
+            corrupt: self.random.random_range(0..100),
+            delay: Duration::from_micros(self.random.random_range(0..30_000)),
+        };
+        let (to, from) = (weather(), weather());
+        // A bent bit in the clear on a VLAN would bend a canary.
+        let spare = |weather: Weather| if port == 0 { weather } else { Weather { corrupt: 0, ..weather } };
+        self.world.weather(port, spare(to), spare(from));
+    }
+
+    fn office_moves(&mut self) {
+        let name = self.one_of(&NAMES);
+        let port = self.random.random_range(1_024..60_000);
+        let address = self.one_of(&["192.0.2.10", "192.0.2.33", "198.18.3.4", "198.18.3.5"]);
+        match self.random.random_range(0..3) {
+            0 => self.world.office(name).connect(),
+            _ => self.world.office(name).outer = SocketAddrV4::new(ip(address), port),
+        }
+    }
+
+    fn operator_changes_something(&mut self) {
+        let name = self.one_of(&NAMES);
+        let number = NAMES.iter().position(|other| *other == name).expect("one of them");
+        let (what, new) = (self.random.random_range(0..9), tenant(number, &mut self.random));
+        let state = self.one_of(&[RuleState::Open, RuleState::OutsideValidity, RuleState::Isolated]);
+        self.world.reload(|plan| {
+            let Some(place) = plan.tenants.iter().position(|tenant| &*tenant.name == name) else { return plan.tenants.push(new) };
+            let tenant = &mut plan.tenants[place];
+            match what {
+                0 => tenant.isolated = !tenant.isolated,
+                1 => tenant.isolated_classes[0] = !tenant.isolated_classes[0],
+                2 => tenant.services[0].state = state,
+                3 => tenant.callbacks.clear(),
+                4 => tenant.services[0].cloud_side = dataplane::simulation::network("10.10.0.11/32"),
+                5 => drop(plan.tenants.remove(place)),
+                6 => {
+                    tenant.sources[0].translation =
+                        dataplane::router_config::SourceTranslation::Napt(vec!["10.254.1.12/32".parse().expect("a prefix")])
+                }
+                _ => *tenant = new,
+            }
+        });
+    }
+}
