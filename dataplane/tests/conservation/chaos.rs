@@ -304,7 +304,7 @@ impl Chaos {
                 5 => drop(plan.tenants.remove(place)),
                 6 => {
                     tenant.sources[0].translation =
-                        dataplane::router_config::SourceTranslation::Napt(vec!["10.254.1.12/32".parse().expect("a prefix")])
+                        dataplane::router_config::SourceTranslation::Napt(vec!["10.254.1.12/32".parse().expect("a prefix")]);
                 }
                 _ => *tenant = new,
             }
