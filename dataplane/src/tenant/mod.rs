@@ -4,6 +4,7 @@
 
 mod policy;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ipnetwork::Ipv4Network;
@@ -12,7 +13,9 @@ use crate::counters::{TenantCounters, TunnelCounters};
 use crate::drop_reason::DropReason;
 use crate::link::Interface;
 use crate::nat::{Direction, Endpoint, Nat, NewFlow, SessionId};
-use crate::router_config::{AttachmentConfig, AttachmentId, SourceTranslation, TenantConfig, TenantEntry, TrafficClass, TunnelId};
+use crate::router_config::{
+    AttachmentConfig, AttachmentId, CallbackConfig, SourceTranslation, TenantConfig, TenantEntry, TrafficClass, TunnelId,
+};
 use crate::time::{Duration, Instant};
 use crate::tunnel::{AnyTunnel, Tunnel};
 use crate::wire::inner::Inner;
@@ -151,14 +154,20 @@ impl Tenant {
             return Ok(session);
         }
         let flow = match self.policy.open_to_office(&self.config, attachment, opening(inner)) {
-            // To one of our own translated addresses it was meant as an answer; to anything else it never had a chance.
-            Err(DropReason::CallbackNotAllowed) if self.attachments[usize::from(attachment.0)].owns(inner.destination) => {
+            // To a translated office address it was meant as an answer; to anything else it never had a chance.
+            Err(DropReason::CallbackNotAllowed) if self.is_source_in_cloud(attachment, inner.destination) => {
                 return Err(DropReason::NoSession);
             }
             outcome => outcome?,
         };
         self.admit_class(flow.class)?;
         self.open(flow, inner, now)
+    }
+
+    /// Whether the cloud knows office hosts by `address` here: one of a pool or of a static translation, and no callback's.
+    fn is_source_in_cloud(&self, attachment: AttachmentId, address: Ipv4Addr) -> bool {
+        let is_callback = |callback: &CallbackConfig| callback.attachment == attachment && callback.to == address;
+        self.attachments[usize::from(attachment.0)].owns(address) && !self.config.callbacks.iter().any(is_callback)
     }
 
     fn open(&mut self, flow: NewFlow, inner: &Inner, now: Instant) -> Result<SessionId, DropReason> {
