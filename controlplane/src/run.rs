@@ -26,6 +26,11 @@ use crate::setup::Setup;
 use crate::workers::{NoAnswer, WorkerLink, Workers};
 use crate::{api, clock, metrics_server, reload};
 
+/// A configuration that will be as wrong at the next start: nobody needs to try again by itself.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration has errors:\n{}", .0.join("\n"))]
+pub struct ConfigurationRefused(Vec<String>);
+
 /// Run the relay until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -105,9 +110,8 @@ fn forbid_core_dumps() {
     }
 }
 
-fn refusal(problems: &[Problem]) -> anyhow::Error {
-    let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
-    anyhow::anyhow!("the configuration has errors:\n{}", lines.join("\n"))
+fn refusal(problems: &[Problem]) -> ConfigurationRefused {
+    ConfigurationRefused(problems.iter().map(Problem::to_string).collect())
 }
 
 /// Until `stop` is ready. `ready` hears of the relay when its worker runs.

@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::api::rows::Done;
 use crate::isolation::Scope;
 use crate::logging::{self, LogFormat};
+use crate::run::ConfigurationRefused;
 use client::{Client, CommandError};
 
 /// 中継ルータ: the relay between municipalities and their cloud networks.
@@ -128,6 +129,9 @@ impl From<ScopeArgs> for Scope {
     }
 }
 
+/// Exit code of `run` for a configuration that is refused, as sysexits.h has it: the service unit does not start it again by itself.
+const EX_CONFIG: u8 = 78;
+
 /// Do what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -140,7 +144,7 @@ pub fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
             eprintln!("chukei: {}", logging::escaped(&format!("{error:#}")).replace("\\n", "\n"));
-            ExitCode::FAILURE
+            if error.is::<ConfigurationRefused>() { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
         }
     }
 }
