@@ -58,6 +58,16 @@ impl World {
         !self.plan.tenants.iter().any(|other| &*other.name == tenant)
     }
 
+    /// Sessions of a tenant, as its gauge said last.
+    ///
+    /// # Panics
+    /// Where there is no such tenant.
+    #[must_use]
+    pub fn sessions(&self, tenant: &str) -> u64 {
+        let entry = self.tenants.iter().find(|entry| &*entry.config.name == tenant);
+        entry.expect("a tenant").counters.sessions.get()
+    }
+
     /// Why packets were lost so far.
     #[must_use]
     pub fn reasons(&self) -> BTreeSet<DropReason> {

@@ -55,6 +55,8 @@ pub struct World {
     pub(super) seed: u64,
     /// Hosts send wrong transport checksums, which the relay carries on (false at the start).
     pub hosts_err: bool,
+    /// Called with true right before each poll of the worker and with false right after it.
+    pub around_poll: Option<fn(bool)>,
     pub(super) now: Instant,
     pub(super) random: SmallRng,
     pub(super) worker: Worker,
@@ -128,6 +130,7 @@ impl World {
         let mut world = Self {
             seed,
             hosts_err: false,
+            around_poll: None,
             now,
             random,
             worker,
@@ -225,7 +228,10 @@ impl World {
     fn step(&mut self) -> bool {
         let sent = self.stations_send();
         let delivered = self.deliver_to_relay();
+        let around = self.around_poll.unwrap_or(|_| {});
+        around(true);
         let polled = self.worker.poll(self.now) > 0;
+        around(false);
         let collected = self.collect();
         let arrived = self.deliver_to_stations();
         self.check_laws();

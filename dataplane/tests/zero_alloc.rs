@@ -1,0 +1,81 @@
+//! A packet costs no heap allocation, whichever way it goes, nor does a session that opens or expires.
+#![cfg(feature = "simulation")]
+
+#[path = "support/counting_allocator.rs"]
+mod counting_allocator;
+
+use counting_allocator::{CountingAllocator, count, counted};
+use dataplane::router_config::TrafficClass;
+use dataplane::simulation::packets::{ping, udp};
+use dataplane::simulation::{Owner, World, at, ip, municipality};
+use dataplane::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// Forwarded packets, both ways together.
+const PACKETS: u64 = 1_000_000;
+/// At once: less than a receive ring has slots.
+const AT_ONCE: u64 = 50;
+
+#[test]
+fn the_allocator_counts_what_it_is_told_to() {
+    count(true);
+    let before = counted();
+    drop(std::hint::black_box(vec![1_u8; 100]));
+    count(false);
+    assert_eq!(counted(), before + 1);
+    drop(std::hint::black_box(vec![1_u8; 100]));
+    assert_eq!(counted(), before + 1);
+}
+
+#[test]
+fn a_million_packets_both_ways_take_no_memory() {
+    let mut world = World::new(600, [municipality("a", 2_101), municipality("b", 2_102)]);
+    world.around_poll = Some(count);
+    for tenant in ["a", "b"] {
+        world.cloud(tenant).answers = true;
+    }
+    let packet = |tenant, port| {
+        udp(at(&format!("198.51.100.17:{port}")), at("203.0.113.10:443"), &Owner::new(tenant, TrafficClass::MyNumber).payload(32))
+    };
+    let mut forwarded = 0;
+    let mut round = 0;
+    while forwarded < PACKETS {
+        // A new session each 64 rounds, for as long as they last.
+        let packets = ["a", "b"].map(|tenant| packet(tenant, 40_000 + round / 64));
+        for packet in packets.iter().enumerate() {
+            let office = world.office(["a", "b"][packet.0]);
+            (0..AT_ONCE / 2).for_each(|_| office.send(packet.1));
+        }
+        world.settle();
+        for tenant in ["a", "b"] {
+            assert_eq!(world.office(tenant).received().len() as u64, AT_ONCE / 2, "every answer came");
+            world.cloud(tenant).received();
+        }
+        forwarded += 2 * AT_ONCE;
+        round += 1;
+        if round % 8 == 0 {
+            world.run(Duration::from_millis(10));
+        }
+    }
+    assert_eq!(counted(), 0, "{} sessions were opened", world.counts().get("a.sessions_opened"));
+    assert!(world.counts().get("a.sessions_opened") > 100);
+}
+
+#[test]
+fn sessions_that_open_and_expire_take_no_memory() {
+    let mut world = World::new(601, [municipality("a", 2_101)]);
+    world.around_poll = Some(count);
+    let payload = Owner::new("a", TrafficClass::MyNumber).payload(32);
+    for identifier in 0..400 {
+        world.office("a").send(&ping(ip("198.51.100.17"), ip("203.0.113.10"), identifier, &payload));
+        world.run(Duration::from_millis(5));
+    }
+    world.run(Duration::from_millis(300));
+    assert_eq!((world.sessions("a"), world.counts().get("a.sessions_opened")), (400, 400));
+    // Echoes live for a minute; the handshake of the second minute, which does take memory, is not reached.
+    world.run(Duration::from_secs(70));
+    assert_eq!(world.sessions("a"), 0);
+    assert_eq!(counted(), 0);
+}
