@@ -70,4 +70,18 @@ mod tests {
             }
         }
     }
+    #[test]
+    fn outwards_congestion_bits_are_copied_and_the_dscp_stays_inside() {
+        use crate::packet::{FramePool, Packet};
+        use crate::wire::underlay;
+        let ends = ("192.0.2.1:51820".parse().expect("an end"), "192.0.2.2:51820".parse().expect("an end"));
+        let mut pool = FramePool::new(1).expect("memory");
+        for bits in 0..4 {
+            let mut packet = Packet::copied(pool.take().expect("a frame"), b"sealed").expect("fits");
+            assert!(underlay::push(&mut packet, ends.0, ends.1, encapsulate(&header(bits))));
+            assert_eq!(packet.bytes()[1], bits, "DSCP 0, ECN of the inner packet");
+            pool.put(packet.into_frame());
+        }
+        assert_eq!(encapsulate(&[]), NOT_ECT);
+    }
 }
