@@ -27,7 +27,7 @@ impl Capture {
         let (name, file) = (format!("tcpdump-{interface}"), directory.join(format!("{interface}.pcap")));
         let path = file.to_str().expect("a path of text");
         // 64 MiB of buffer: a capture that loses frames proves nothing.
-        let arguments = ["-Z", "root", "-i", interface, "-s", "0", "-B", "65536", "-U", "-w", path];
+        let arguments = ["-Z", "root", "-i", interface, "-s", "0", "-B", "65536", "--immediate-mode", "-U", "-w", path];
         let tcpdump = Running::start(namespace, directory, &name, "tcpdump", &arguments);
         wait_until("tcpdump listens", Duration::from_secs(10), || tcpdump.log().contains("listening on"));
         Self { tcpdump, file }
@@ -36,7 +36,8 @@ impl Capture {
     /// Ends the capture; fails the test when frames were lost.
     #[must_use]
     pub fn stop(mut self) -> Captured {
-        // What the kernel still holds is written before tcpdump ends.
+        // tcpdump leaves behind what it has not fetched yet when the signal comes.
+        std::thread::sleep(Duration::from_millis(300));
         self.tcpdump.signal(Signal::SIGINT);
         self.tcpdump.wait(Duration::from_secs(10));
         let log = self.tcpdump.log();

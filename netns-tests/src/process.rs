@@ -94,9 +94,12 @@ impl Drop for Running {
         self.kill();
         if thread::panicking() {
             let log = self.log();
-            let lines: Vec<&str> = log.lines().collect();
-            let last = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-            eprintln!("---- last lines of {} ----\n{last}\n", self.name);
+            // wireguard-go begins with a frame of advice.
+            let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with(['┌', '│', '└']) && !line.is_empty()).collect();
+            if !lines.is_empty() {
+                let last = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+                eprintln!("---- last lines of {} ----\n{last}\n", self.name);
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use controlplane::demo::{Namespace, in_namespace};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::process::{Running, output, text_of};
 use crate::topology::sha256;
@@ -87,7 +88,14 @@ impl<'a> Host<'a> {
     /// Sends one UDP query and waits for its answer.
     #[must_use]
     pub fn query(&self, server: impl Into<SocketAddr>, question: &str) -> Option<String> {
+        self.query_within(ANSWER, server, question)
+    }
+
+    /// Sends one UDP query and waits no longer than `patience` for its answer.
+    #[must_use]
+    pub fn query_within(&self, patience: Duration, server: impl Into<SocketAddr>, question: &str) -> Option<String> {
         let socket = self.udp_socket();
+        socket.set_read_timeout(Some(patience)).expect("set a timeout");
         socket.send_to(question.as_bytes(), server.into()).expect("send a query");
         let mut answer = [0; 1500];
         let (length, _) = socket.recv_from(&mut answer).ok()?;
@@ -101,9 +109,7 @@ impl<'a> Host<'a> {
 
     fn udp_socket(&self) -> UdpSocket {
         let address = self.address;
-        let socket = in_namespace(self.namespace, || UdpSocket::bind((address, 0))).expect("enter the namespace").expect("bind a socket");
-        socket.set_read_timeout(Some(ANSWER)).expect("set a timeout");
-        socket
+        in_namespace(self.namespace, || UdpSocket::bind((address, 0))).expect("enter the namespace").expect("bind a socket")
     }
 
     /// `ping`: one echo request of `payload` bytes with DF set.
@@ -119,14 +125,21 @@ impl<'a> Host<'a> {
     /// # Errors
     /// When the connection is refused, or nobody answers in time.
     pub fn say(&self, destination: impl Into<SocketAddr>, text: &[u8]) -> io::Result<Vec<u8>> {
-        let address = destination.into();
-        let mut connection = in_namespace(self.namespace, || TcpStream::connect_timeout(&address, ANSWER)).expect("enter the namespace")?;
+        let mut connection = self.connect(destination.into())?;
         connection.set_read_timeout(Some(ANSWER))?;
         connection.write_all(text)?;
         connection.shutdown(Shutdown::Write)?;
         let mut answer = Vec::new();
         connection.read_to_end(&mut answer)?;
         Ok(answer)
+    }
+
+    fn connect(&self, destination: SocketAddr) -> io::Result<TcpStream> {
+        let own = SocketAddr::from((self.address, 0));
+        let socket = in_namespace(self.namespace, || Socket::new(Domain::IPV4, Type::STREAM, None)).expect("enter the namespace")?;
+        socket.bind(&own.into())?;
+        socket.connect_timeout(&destination.into(), ANSWER)?;
+        Ok(socket.into())
     }
 
     /// Listens on a TCP port of this host.

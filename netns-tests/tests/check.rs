@@ -37,7 +37,6 @@ services:
     globl: 203.0.113.10 # 4 unknown key
     private: 10.10.0.10
     allow: [tcp/443]
-  - {name: 税, class: lgwan-connected, private: 10.10.0.11, allow: [tcp/443]} # 5 a class the tenant lacks
   - {name: 外, class: mynumber, global: 203.0.113.99, private: 10.10.0.12, allow: [tcp/443]} # 6 outside shared_addresses
 source:
   mynumber: {napt: [10.254.1.8/30]}
@@ -56,6 +55,7 @@ clouds:
   aws: {port: aws, vlan: 2102, address: 10.254.1.2/29, gateway: 10.254.1.1}
 services:
   - {name: 住民記録, class: mynumber, global: 203.0.113.10, private: 10.10.0.10, allow: [tcp/443]}
+  - {name: 税, class: lgwan-connected, private: 10.10.0.11, allow: [tcp/443]} # 5 a class the tenant lacks
 source:
   mynumber: {napt: [10.254.1.0/29]} # 9 over the VLAN's own addresses
 ";

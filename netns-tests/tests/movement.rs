@@ -24,10 +24,10 @@ fn a_download_goes_on_while_its_router_moves_to_another_port_and_another_address
 
     town.router.change_port(40001);
     wait_until("the relay follows to the new port", Duration::from_secs(5), || peer_of(&relay, town) == "192.0.2.11:40001");
-    ip(&town.office, "address add 192.0.2.111/24 dev wan0");
     ip(&town.office, "address del 192.0.2.11/24 dev wan0");
-    // Deleting the address takes the subnet's route along where the new address was secondary.
-    ip(&town.office, "route replace 192.0.2.0/24 dev wan0 src 192.0.2.111");
+    ip(&town.office, "address add 192.0.2.111/24 dev wan0");
+    // wireguard-go holds on to the source address it has used before; opening its socket again makes it forget.
+    town.router.change_port(40001);
     wait_until("the relay follows to the new address", Duration::from_secs(10), || peer_of(&relay, town) == "192.0.2.111:40001");
     assert!(download.is_running(), "the download ended before the router moved");
     let download = download.finish();

@@ -9,6 +9,9 @@ use netns_tests::process::{must, wait_until};
 use netns_tests::relay::{Driver, Files, Relay, relay_among};
 use netns_tests::topology::{ACCESS_PORT, CLOUD_PORT, Lab};
 
+/// How often an office asks again while the relay is away.
+const RETRY: Duration = Duration::from_millis(200);
+
 fn after_a_crash_under_a_download_traffic_is_back_within_three_seconds(driver: Driver) {
     let (lab, mut relay) = relay_among(three_municipalities(), driver);
     let (_, whole) = lab.file("body", 100_000_000);
@@ -20,7 +23,7 @@ fn after_a_crash_under_a_download_traffic_is_back_within_three_seconds(driver: D
     let crash = Instant::now();
     relay.crash_and_restart();
     for town in &lab.towns {
-        while town.counter().query((SHARED_GLOBAL, 53), "back?").is_none() {
+        while town.counter().query_within(RETRY, (SHARED_GLOBAL, 53), "back?").is_none() {
             assert!(crash.elapsed() < Duration::from_secs(20), "never back:\n{}", relay.process.log());
         }
     }
