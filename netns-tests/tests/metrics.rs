@@ -25,30 +25,34 @@ fn configs(directory: &str, extension: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Files of alert rules, as opposed to Prometheus' own configuration.
-fn rule_files() -> Vec<PathBuf> {
-    let files = [configs_if_any("yaml"), configs_if_any("yml")].concat();
-    let rules: Vec<_> = files
-        .into_iter()
-        .filter(|path| fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.starts_with("groups:"))))
-        .collect();
-    assert!(!rules.is_empty(), "configs/prometheus has no file of rules");
-    rules
+/// Files in `configs/prometheus` that have this key at their top level.
+fn prometheus_files(key: &str) -> Vec<PathBuf> {
+    let has_key = |path: &PathBuf| fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.starts_with(key)));
+    let files: Vec<PathBuf> = configs("prometheus", "yml").into_iter().filter(has_key).collect();
+    assert!(!files.is_empty(), "configs/prometheus has no file with `{key}`");
+    files
 }
 
-fn configs_if_any(extension: &str) -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/prometheus");
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.filter(|path| path.extension().is_some_and(|e| e == extension)).collect()
+fn rule_files() -> Vec<PathBuf> {
+    prometheus_files("groups:")
+}
+
+fn promtool(arguments: &[&str], file: &Path) -> String {
+    let mut promtool = Command::new("promtool");
+    promtool.args(arguments).arg(file);
+    text_of(&finish(promtool), &format!("promtool {} {}", arguments.join(" "), file.display()))
 }
 
 #[test]
-fn promtool_accepts_the_rules() {
+fn promtool_accepts_the_rules_and_their_tests_and_the_scrape_configuration() {
     for file in rule_files() {
-        let mut promtool = Command::new("promtool");
-        promtool.args(["check", "rules"]).arg(&file);
-        let said = text_of(&finish(promtool), "promtool check rules");
-        assert!(said.contains("SUCCESS"), "{said}");
+        assert!(promtool(&["check", "rules"], &file).contains("SUCCESS"));
+    }
+    for file in prometheus_files("tests:") {
+        assert!(promtool(&["test", "rules"], &file).contains("SUCCESS"));
+    }
+    for file in prometheus_files("scrape_configs:") {
+        assert!(promtool(&["check", "config"], &file).contains("SUCCESS"));
     }
 }
 
