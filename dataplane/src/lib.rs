@@ -5,17 +5,22 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`drop_reason`] | every way to lose a packet |
-//! | [`time`] | instants since the start; no clock |
+//! | [`nic`] | drivers: a batch of frames in, a batch out; taking a port over and giving it back |
 //! | [`packet`] | frames of memory and the bytes in them |
-//! | [`router_config`] | the compiled configuration |
-//! | [`tunnel`] | WireGuard: datagrams to inner packets and back |
-//! | [`publish`] | a new configuration for running workers |
-//! | [`counters`] | single-writer numbers |
 //! | [`wire`] | bytes <-> headers, stateless |
+//! | [`link`] | Ethernet, VLAN tags, ARP, next hops |
+//! | [`route`] | THE packet path: office to cloud, cloud to office |
+//! | [`tunnel`] | WireGuard: datagrams to inner packets and back; whose a datagram is |
+//! | [`tenant`] | one municipality with all that is its own: classes, default deny, services, callbacks |
 //! | [`nat`] | address translation of one tenant: mappings, and sessions under them |
-//! | [`nic`] | drivers |
+//! | [`host`] | the relay's own addresses |
 //! | [`worker`] | the loop that owns it all |
+//! | [`drop_reason`] | every way to lose a packet |
+//! | [`counters`] | single-writer numbers |
+//! | [`time`] | instants since the start; no clock |
+//! | [`rate`] | token buckets |
+//! | [`router_config`] | the compiled configuration |
+//! | [`publish`] | a new configuration for running workers |
 //! | `simulation` | feature `simulation`: a seeded world around a worker |
 #![deny(unsafe_code, missing_docs)]
 
@@ -27,6 +32,7 @@ pub mod nat;
 pub mod nic;
 pub mod packet;
 pub mod publish;
+pub mod rate;
 pub mod route;
 pub mod router_config;
 #[cfg(feature = "simulation")]

@@ -10,7 +10,7 @@ mod source;
 use source::{Source, Token};
 
 /// Rooms that decide: they see packets and tables, never a NIC, a thread or a publisher.
-const DECIDING_ROOMS: [&str; 8] = ["route", "tunnel", "tenant", "nat", "link", "wire", "host", "packet"];
+const DECIDING_ROOMS: [&str; 9] = ["route", "tunnel", "tenant", "nat", "link", "wire", "host", "packet", "rate"];
 /// Rooms that do I/O.
 const IO_ROOMS: [&str; 3] = ["nic", "worker", "publish"];
 /// What belongs to the control plane. Matched as whole words, and as the beginning of a dependency's name.

@@ -9,7 +9,7 @@
 //! | `mappings`, `pool` | inside endpoint -> pool endpoint; quarantine of freed ports |
 //! | `sessions` | one entry a flow; filtering |
 //! | `tcp_state` | what a connection's segments mean for its timer |
-//! | `timeouts`, `rate` | the RFCs' timers; sessions a second |
+//! | `timeouts` | the RFCs' timers |
 //! | `translate`, `icmp_errors` | what is written into packets |
 //! | `table` | the bounded table under both layers |
 //!
@@ -19,7 +19,6 @@
 mod icmp_errors;
 mod mappings;
 mod pool;
-mod rate;
 mod sessions;
 mod table;
 mod tcp_state;
@@ -33,11 +32,11 @@ pub use types::{Direction, Endpoint, NewFlow, PoolId, PoolKey, PoolKind, RuleId,
 use ipnetwork::Ipv4Network;
 
 use crate::drop_reason::DropReason;
+use crate::rate::{Rate, TokenBucket};
 use crate::router_config::{AttachmentId, Limits};
 use crate::time::Instant;
 use crate::wire::inner::{Inner, Payload, Protocol};
 use mappings::Mappings;
-use rate::TokenBucket;
 use sessions::{NewSession, Sessions};
 use tcp_state::Connection;
 use timeouts::QUARANTINE_SECONDS;
@@ -49,7 +48,8 @@ pub struct Nat {
     sessions: Sessions,
     mappings: Mappings,
     limits: Limits,
-    rate: TokenBucket,
+    /// New sessions (RFC 6888 REQ-4).
+    opening: TokenBucket,
 }
 
 impl Nat {
@@ -61,7 +61,7 @@ impl Nat {
             sessions: Sessions::new(sessions, seed.rotate_left(32)),
             mappings: Mappings::new(mappings, sessions, seed),
             limits,
-            rate: TokenBucket::new(limits.new_sessions_per_second),
+            opening: TokenBucket::FULL,
         }
     }
 
@@ -70,7 +70,6 @@ impl Nat {
         let (sessions, mappings) = capacities(limits);
         self.sessions.grow(sessions);
         self.mappings.grow(mappings);
-        self.rate.set_rate(limits.new_sessions_per_second);
         self.limits = limits;
     }
 
@@ -188,7 +187,7 @@ impl Nat {
         if self.sessions.len() >= self.limits.sessions.get() as usize {
             return Err(DropReason::SessionTableFull);
         }
-        if !self.rate.take(now) {
+        if !self.opening.take(Rate::per_second(self.limits.new_sessions_per_second.get()), now) {
             return Err(DropReason::SessionRateLimited);
         }
         let (mapping, source) = self.translated_source(flow)?;

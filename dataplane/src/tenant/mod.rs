@@ -13,10 +13,11 @@ use crate::counters::{TenantCounters, TunnelCounters};
 use crate::drop_reason::DropReason;
 use crate::link::Interface;
 use crate::nat::{Direction, Endpoint, Nat, NewFlow, SessionId};
+use crate::rate::{Rate, TokenBucket};
 use crate::router_config::{
     AttachmentConfig, AttachmentId, CallbackConfig, SourceTranslation, TenantConfig, TenantEntry, TrafficClass, TunnelId,
 };
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::tunnel::{AnyTunnel, Tunnel};
 use crate::wire::inner::Inner;
 
@@ -25,8 +26,8 @@ pub use policy::{Opening, Policy};
 /// Next hops of one VLAN: the gateway and the hosts beside it.
 const NEIGHBORS: usize = 64;
 
-/// ICMP errors a second that the relay sends on a tenant's account, also the size of a burst (RFC 1812 section 4.3.2.8).
-const ICMP_ERRORS_PER_SECOND: u32 = 100;
+/// ICMP errors that the relay sends on a tenant's account (RFC 1812 section 4.3.2.8).
+const ICMP_ERRORS: Rate = Rate::per_second(100);
 
 /// One tunnel of a tenant, with the counters that outlive it.
 pub struct TenantTunnel {
@@ -54,7 +55,7 @@ pub struct Tenant {
     /// Counts the tenant's configurations; a session of an older one is checked against the new rules.
     generation: u32,
     inner_mtu: u16,
-    icmp_errors: IcmpErrorBudget,
+    icmp_errors: TokenBucket,
 }
 
 impl Tenant {
@@ -67,7 +68,7 @@ impl Tenant {
         let policy = Policy::new(&config, &mut nat, now);
         let attachments = config.attachments.iter().map(|attachment| interface(&config, attachment)).collect();
         let (counters, inner_mtu) = (Arc::clone(&entry.counters), smallest_mtu(&config));
-        Self { config, counters, tunnels, attachments, nat, policy, generation: 0, inner_mtu, icmp_errors: IcmpErrorBudget::default() }
+        Self { config, counters, tunnels, attachments, nat, policy, generation: 0, inner_mtu, icmp_errors: TokenBucket::FULL }
     }
 
     /// Take over a changed configuration. Sessions stay, and are checked against the new rules at their next packet;
@@ -279,7 +280,7 @@ impl Tenant {
 
     /// Whether the relay may send one more ICMP error on this tenant's account.
     pub fn may_send_icmp_error(&mut self, now: Instant) -> bool {
-        self.icmp_errors.take(now)
+        self.icmp_errors.take(ICMP_ERRORS, now)
     }
 
     /// Bring the gauges up to date.
@@ -323,22 +324,4 @@ fn owned(config: &TenantConfig, attachment: &AttachmentConfig) -> Vec<Ipv4Networ
     });
     let callbacks = config.callbacks.iter().filter(|callback| named(callback.attachment)).map(|callback| Ipv4Network::from(callback.to));
     sources.chain(callbacks).collect()
-}
-
-/// A budget that refills evenly.
-#[derive(Debug, Default)]
-struct IcmpErrorBudget {
-    spent_until: Instant,
-}
-
-impl IcmpErrorBudget {
-    fn take(&mut self, now: Instant) -> bool {
-        let interval = Duration::from_secs(1) / ICMP_ERRORS_PER_SECOND;
-        let spent_until = self.spent_until.max(now) + interval;
-        if spent_until > now + interval * ICMP_ERRORS_PER_SECOND {
-            return false;
-        }
-        self.spent_until = spent_until;
-        true
-    }
 }

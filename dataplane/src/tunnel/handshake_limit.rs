@@ -1,56 +1,20 @@
-//! How many handshakes are worked on: a rate for each source, in a table that a flood of forged sources can neither grow nor slow
-//! down, and [`Rate`] for all sources together.
+//! How many handshakes of one source are worked on: a bucket for each source, in a table that a flood of forged sources can neither
+//! grow nor slow down.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::time::{Duration, Instant};
+use crate::rate::{Rate, TokenBucket};
+use crate::time::Instant;
 
-/// Handshakes a second from one source, as the Linux implementation has it.
-pub const PER_SOURCE_PER_SECOND: u32 = 20;
 /// Handshakes at once from one source, as the Linux implementation has it.
 pub const PER_SOURCE_BURST: u32 = 5;
+/// Handshakes from one source, as the Linux implementation has it.
+const PER_SOURCE: Rate = Rate::per_second(20).with_burst(PER_SOURCE_BURST);
 
 /// Our own bound: sets of [`WAYS`] sources each, 4,096 sources in all (about 100 kB).
 const SETS: usize = 512;
 const WAYS: usize = 8;
-
-/// A rate with a burst, kept as the one moment at which the bucket would be full again (GCRA).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rate {
-    full_at: Instant,
-}
-
-impl Rate {
-    /// A full bucket.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { full_at: Instant::ZERO }
-    }
-
-    /// Take one of `per_second` (with at most `burst` at once), if there is one.
-    #[must_use]
-    pub fn take(&mut self, per_second: u32, burst: u32, now: Instant) -> bool {
-        let interval = Duration::from_secs(1) / per_second;
-        let full_at = self.full_at.max(now) + interval;
-        if full_at > now + interval * burst {
-            return false;
-        }
-        self.full_at = full_at;
-        true
-    }
-
-    /// True where forgetting this bucket changes nothing.
-    const fn is_full(self, now: Instant) -> bool {
-        self.full_at.as_nanos() <= now.as_nanos()
-    }
-}
-
-impl Default for Rate {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// Whether a source may have one more handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +50,7 @@ impl Source {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     source: Source,
-    rate: Rate,
+    bucket: TokenBucket,
 }
 
 /// The sources seen lately. All its memory is taken at the start; a source whose bucket is full again makes room for another.
@@ -107,7 +71,7 @@ impl SourceLimiter {
     /// An empty table.
     #[must_use]
     pub fn new() -> Self {
-        let unused = Entry { source: Source::V4([0; 4]), rate: Rate::new() };
+        let unused = Entry { source: Source::V4([0; 4]), bucket: TokenBucket::FULL };
         Self { entries: vec![[unused; WAYS]; SETS].into_boxed_slice(), hash: RandomState::new() }
     }
 
@@ -117,13 +81,13 @@ impl SourceLimiter {
         // The remainder is smaller than SETS.
         #[allow(clippy::cast_possible_truncation)]
         let set = &mut self.entries[(self.hash.hash_one(source) % SETS as u64) as usize];
-        let place = set.iter().position(|entry| entry.source == source).or_else(|| set.iter().position(|entry| entry.rate.is_full(now)));
+        let place = set.iter().position(|entry| entry.source == source).or_else(|| set.iter().position(|entry| entry.bucket.is_full(now)));
         let Some(place) = place else { return Verdict::TableFull };
         let entry = &mut set[place];
         if entry.source != source {
-            *entry = Entry { source, rate: Rate::new() };
+            *entry = Entry { source, bucket: TokenBucket::FULL };
         }
-        if entry.rate.take(PER_SOURCE_PER_SECOND, PER_SOURCE_BURST, now) { Verdict::Allowed } else { Verdict::SourceLimited }
+        if entry.bucket.take(PER_SOURCE, now) { Verdict::Allowed } else { Verdict::SourceLimited }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::drop_reason::DropReason;
 use crate::packet::Packet;
+use crate::rate::Rate;
 use crate::route::{self, TunnelNews};
 use crate::router_config::{AttachmentId, PortId, TunnelId};
 use crate::time::{Duration, Instant};
@@ -23,8 +24,8 @@ const SLICES: u32 = 16;
 const EXPIRE_BUDGET: usize = 1024;
 /// Gratuitous ARP messages of one interface at one visit.
 const ANNOUNCE_BUDGET: usize = 8;
-/// Echo requests a second that the relay answers on its access address, also the size of a burst.
-const ECHOES_PER_SECOND: u32 = 100;
+/// Echo requests that the relay answers on its access address, to whoever asks.
+const ECHOES: Rate = Rate::per_second(100);
 
 /// When which tenants are visited.
 pub(super) struct Schedule {
@@ -39,24 +40,6 @@ impl Schedule {
 
     pub(super) fn next(&self) -> Instant {
         self.next
-    }
-}
-
-/// A budget of answers to strangers.
-#[derive(Default)]
-pub(super) struct EchoBudget {
-    spent_until: Instant,
-}
-
-impl EchoBudget {
-    fn take(&mut self, now: Instant) -> bool {
-        let interval = Duration::from_secs(1) / ECHOES_PER_SECOND;
-        let spent_until = self.spent_until.max(now) + interval;
-        let allowed = spent_until <= now + interval * ECHOES_PER_SECOND;
-        if allowed {
-            self.spent_until = spent_until;
-        }
-        allowed
     }
 }
 
@@ -169,7 +152,7 @@ impl Worker {
         let whole = packet.set_range(0, len);
         debug_assert!(whole, "the length was read from the packet");
         let answered = Inner::parse(packet.bytes()).and_then(|inner| {
-            if self.echo_budget.take(now) { crate::host::answer(packet.bytes_mut(), &inner) } else { Err(DropReason::HostEchoLimited) }
+            if self.echoes.take(ECHOES, now) { crate::host::answer(packet.bytes_mut(), &inner) } else { Err(DropReason::HostEchoLimited) }
         });
         match (answered, &self.access[usize::from(id.0)]) {
             (Ok(()), Some(interface)) => port::reflect(&mut self.ports[usize::from(id.0)], interface, station, packet, &mut self.ledger),

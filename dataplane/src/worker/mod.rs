@@ -27,6 +27,7 @@ use crate::link::{self, ArpOutcome, Interface};
 use crate::nic::{BATCH, Nic};
 use crate::packet::{FramePool, Packet};
 use crate::publish::Reader;
+use crate::rate::TokenBucket;
 use crate::route::{self, Datagram, TunnelNews, Verdict};
 use crate::router_config::{AttachmentId, EndpointId, PortId, RouterConfig, TunnelId, Vlan};
 use crate::tenant::Tenant;
@@ -72,7 +73,7 @@ pub struct Worker {
     events: Producer<Event>,
     batch: Vec<Packet>,
     housekeeping: housekeeping::Schedule,
-    echo_budget: housekeeping::EchoBudget,
+    echoes: TokenBucket,
     seed: u64,
 }
 
@@ -120,7 +121,7 @@ impl Worker {
             events,
             batch: Vec::with_capacity(BATCH),
             housekeeping: housekeeping::Schedule::new(now),
-            echo_budget: housekeeping::EchoBudget::default(),
+            echoes: TokenBucket::FULL,
             seed: parts.seed,
         };
         worker.adopt(generation, config, now);

@@ -14,17 +14,18 @@ use super::cookie::Cookies;
 use super::keys::is_low_order;
 use super::message::Message;
 use crate::drop_reason::DropReason;
+use crate::rate::{Rate, TokenBucket};
 use crate::router_config::SecretKey;
 use crate::time::Instant;
-use crate::tunnel::handshake_limit::{Rate, SourceLimiter, Verdict};
+use crate::tunnel::handshake_limit::{SourceLimiter, Verdict};
 
-/// Our own bound: handshakes a second from sources that have proved nothing; beyond it the endpoint is under load and asks for
-/// cookies. A handshake takes about 0.25 ms.
-const UNPROVED_PER_SECOND: u32 = 500;
-/// Our own bound: handshakes a second from all sources, a quarter of a core.
-const ALL_PER_SECOND: u32 = 1_000;
-/// Handshakes at once, for both: a cloud of routers that come back together.
+/// Handshakes at once: a cloud of routers that come back together.
 const BURST: u32 = 100;
+/// Our own bound: handshakes from sources that have proved nothing; beyond it the endpoint is under load and asks for cookies. A
+/// handshake takes about 0.25 ms.
+const UNPROVED: Rate = Rate::per_second(500).with_burst(BURST);
+/// Our own bound: handshakes from all sources, a quarter of a core.
+const ALL: Rate = Rate::per_second(1_000).with_burst(BURST);
 
 /// What a datagram is, as far as one can tell without its tunnel. Indices are the 24 bits of the
 /// [`TunnelTable`](crate::tunnel::TunnelTable).
@@ -64,8 +65,8 @@ pub struct WireGuardListener {
     unproved: SourceLimiter,
     /// Sources with a cookie: nobody gets in here with another's address.
     proved: SourceLimiter,
-    unproved_rate: Rate,
-    all_rate: Rate,
+    unproved_handshakes: TokenBucket,
+    all_handshakes: TokenBucket,
     /// Never limits. The library checks the first MAC once more (0.3 us); its own limiter counts all sources as one, and a
     /// tunnel's would let a stranger who knows two public keys shut the peer out.
     unlimited: Arc<RateLimiter>,
@@ -87,8 +88,8 @@ impl WireGuardListener {
             cookies: Cookies::new(public_key.as_bytes()),
             unproved: SourceLimiter::new(),
             proved: SourceLimiter::new(),
-            unproved_rate: Rate::new(),
-            all_rate: Rate::new(),
+            unproved_handshakes: TokenBucket::FULL,
+            all_handshakes: TokenBucket::FULL,
             unlimited: Arc::new(RateLimiter::new(&public_key, u64::MAX)),
             private_key,
             public_key,
@@ -139,14 +140,14 @@ impl WireGuardListener {
         }
         let allowed = if self.cookies.mac2_is_valid(message, source, now) {
             self.proved.take(source, now) == Verdict::Allowed
-        } else if self.unproved.take(source, now) == Verdict::Allowed && self.unproved_rate.take(UNPROVED_PER_SECOND, BURST, now) {
+        } else if self.unproved.take(source, now) == Verdict::Allowed && self.unproved_handshakes.take(UNPROVED, now) {
             true
         } else {
             // Whoever owns the address answers with the cookie; whoever forged it never sees one. A reply is shorter than
             // what it answers, so it amplifies nothing.
             return self.cookies.reply(message, source, reply, now).map(Some).ok_or(DropReason::TunnelHandshakeLimited);
         };
-        if allowed && self.all_rate.take(ALL_PER_SECOND, BURST, now) { Ok(None) } else { Err(DropReason::TunnelHandshakeLimited) }
+        if allowed && self.all_handshakes.take(ALL, now) { Ok(None) } else { Err(DropReason::TunnelHandshakeLimited) }
     }
 
     fn initiator(&self, datagram: &[u8]) -> Result<Inspected, DropReason> {
