@@ -1,19 +1,20 @@
-//! What time asks for: tunnel timers, next hops, expiring sessions, gauges; and the messages that the relay sends of its own accord.
+//! What time asks for: tunnel timers, next hops, expiring sessions, gauges; and what tunnels send and report of their own accord.
 //!
 //! The tenants are visited in turn, a sixteenth of them each tick, so that the work of 1,788 never comes at once.
 
+use std::sync::Arc;
+
+use crate::counters::DropCounters;
 use crate::drop_reason::DropReason;
-use crate::packet::Packet;
-use crate::rate::Rate;
-use crate::route::{self, TunnelNews};
-use crate::router_config::{AttachmentId, PortId, TunnelId};
+use crate::link::Interface;
+use crate::route::TunnelNews;
+use crate::router_config::TunnelId;
 use crate::time::{Duration, Instant};
-use crate::tunnel::{TenantId, Tunnel, TunnelKey};
+use crate::tunnel::{AnyTunnel, TenantId, Tunnel, TunnelKey};
 use crate::wire::ethernet::MacAddr;
-use crate::wire::icmp::{self, IcmpErrorKind};
-use crate::wire::inner::Inner;
 use crate::worker::Worker;
 use crate::worker::control::Event;
+use crate::worker::ledger::Ledger;
 use crate::worker::port::{self, Port};
 
 /// Between two visits of one tenant. WireGuard's timers want 250 ms.
@@ -24,8 +25,6 @@ const SLICES: u32 = 16;
 const EXPIRE_BUDGET: usize = 1024;
 /// Gratuitous ARP messages of one interface at one visit.
 const ANNOUNCE_BUDGET: usize = 8;
-/// Echo requests that the relay answers on its access address, to whoever asks.
-const ECHOES: Rate = Rate::per_second(100);
 
 /// When which tenants are visited.
 pub(super) struct Schedule {
@@ -65,16 +64,7 @@ impl Worker {
         let Some(tenant) = self.tenants[index].as_deref_mut() else { return };
         for interface in &mut tenant.attachments {
             let port = &mut self.ports[usize::from(interface.port.0)];
-            // A gateway that is known before the first packet needs nobody to wait for it.
-            if let Some(gateway) = interface.gateway() {
-                interface.neighbors.resolve(gateway, now);
-            }
-            announce(port, interface, &mut self.ledger);
-            port::send_probes(port, interface, &mut self.ledger, now);
-            while let Some(packet) = interface.neighbors.expired_held() {
-                self.ledger.unhold();
-                self.ledger.dropped(packet, DropReason::NextHopUnresolved, &tenant.counters.drops);
-            }
+            keep_interface(port, interface, &tenant.counters.drops, &mut self.ledger, now);
         }
         tenant.nat.expire(now, EXPIRE_BUDGET);
         tenant.publish_gauges(now);
@@ -88,15 +78,9 @@ impl Worker {
     fn visit_ports(&mut self, now: Instant) {
         for (port, interface) in self.ports.iter_mut().zip(&mut self.access) {
             port.counters.nic_receive_lost.set(port.nic.receive_lost());
-            let Some(interface) = interface else { continue };
-            if let Some(gateway) = interface.gateway() {
-                interface.neighbors.resolve(gateway, now);
-            }
-            announce(port, interface, &mut self.ledger);
-            port::send_probes(port, interface, &mut self.ledger, now);
-            while let Some(packet) = interface.neighbors.expired_held() {
-                self.ledger.unhold();
-                self.ledger.dropped(packet, DropReason::NextHopUnresolved, &port.counters.drops);
+            if let Some(interface) = interface {
+                let counters = Arc::clone(&port.counters);
+                keep_interface(port, interface, &counters.drops, &mut self.ledger, now);
             }
         }
     }
@@ -110,12 +94,7 @@ impl Worker {
         self.send_tunnel_message(key, now, |tunnel, out| tunnel.initiate(out, now));
     }
 
-    fn send_tunnel_message(
-        &mut self,
-        key: TunnelKey,
-        now: Instant,
-        write: impl FnOnce(&mut crate::tunnel::AnyTunnel, &mut [u8]) -> Option<usize>,
-    ) {
+    fn send_tunnel_message(&mut self, key: TunnelKey, now: Instant, write: impl FnOnce(&mut AnyTunnel, &mut [u8]) -> Option<usize>) {
         let Some(mut out) = self.ledger.blank() else { return };
         let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return self.ledger.release(out) };
         let tunnel = &mut tenant.tunnels[usize::from(key.tunnel.0)].tunnel;
@@ -140,85 +119,31 @@ impl Worker {
         }
         if let (true, Some(peer)) = (news.peer_moved, slot.tunnel.peer()) {
             slot.counters.roams.add(1);
-            let tunnel = std::sync::Arc::clone(&tenant.config.tunnels[usize::from(key.tunnel.0)].name);
-            let moved = Event::PeerMoved { tenant: std::sync::Arc::clone(&tenant.config.name), tunnel, peer };
+            let tunnel = Arc::clone(&tenant.config.tunnels[usize::from(key.tunnel.0)].name);
+            let moved = Event::PeerMoved { tenant: Arc::clone(&tenant.config.name), tunnel, peer };
             // A full ring loses the news, not the tunnel: `show tunnels` and the next move tell it again.
             let _ = self.events.push(moved);
         }
     }
+}
 
-    /// Answer an echo request to the relay's access address.
-    pub(super) fn echo_from_access(&mut self, id: PortId, mut packet: Packet, len: usize, station: MacAddr, now: Instant) {
-        let whole = packet.set_range(0, len);
-        debug_assert!(whole, "the length was read from the packet");
-        let answered = Inner::parse(packet.bytes()).and_then(|inner| {
-            if self.echoes.take(ECHOES, now) { crate::host::answer(packet.bytes_mut(), &inner) } else { Err(DropReason::HostEchoLimited) }
-        });
-        match (answered, &self.access[usize::from(id.0)]) {
-            (Ok(()), Some(interface)) => port::reflect(&mut self.ports[usize::from(id.0)], interface, station, packet, &mut self.ledger),
-            (Ok(()), None) => self.drop_at_port(id, packet, DropReason::UntaggedUnexpected),
-            (Err(reason), _) => self.drop_at_port(id, packet, reason),
-        }
+/// What the relay says and asks on one network; packets whose next hop stayed silent are lost, on the account of `drops`.
+fn keep_interface(port: &mut Port, interface: &mut Interface, drops: &DropCounters, ledger: &mut Ledger, now: Instant) {
+    // A gateway that is known before the first packet needs nobody to wait for it.
+    if let Some(gateway) = interface.gateway() {
+        interface.neighbors.resolve(gateway, now);
     }
-
-    /// Tell an office host why its packet was lost, where ICMP has a word for it. `lost` is the untranslated inner packet.
-    pub(super) fn explain_to_office(&mut self, key: TunnelKey, reason: DropReason, lost: &Packet, now: Instant) {
-        let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
-        let mtu = tenant.config.attachments.iter().map(|attachment| attachment.mtu).min().unwrap_or(u16::MAX);
-        let Some(kind) = icmp_error_for(reason, mtu) else { return };
-        let endpoint = tenant.config.tunnels[usize::from(key.tunnel.0)].endpoint;
-        // The end of the tunnel is the one address by which the office knows the relay.
-        let from = *self.endpoints[usize::from(endpoint.0)].local.ip();
-        let Some(mut plain) = self.ledger.blank() else { return };
-        let Some(mut out) = self.ledger.blank() else { return self.ledger.release(plain) };
-        let written = icmp::icmp_error(plain.spare_mut(), kind, from, lost.bytes());
-        let sent = written.is_some_and(|len| plain.set_range(0, len))
-            && tenant.may_send_icmp_error(now)
-            && route::encapsulate(tenant, key.tunnel, &mut plain, &mut out, now).is_ok();
-        self.ledger.release(plain);
-        if !sent {
-            return self.ledger.release(out);
-        }
-        tenant.counters.icmp_errors_sent.add(1);
-        self.ledger.generated();
-        self.send_to_peer(key, 0, out, now);
-    }
-
-    /// Tell a cloud host why its packet was lost, where ICMP has a word for it. `lost` is the untranslated packet.
-    pub(super) fn explain_to_cloud(&mut self, id: TenantId, attachment: AttachmentId, reason: DropReason, lost: &Packet, now: Instant) {
-        let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { return };
-        let Some(kind) = icmp_error_for(reason, tenant.inner_mtu()) else { return };
-        let Ok(inner) = Inner::parse(lost.bytes()) else { return };
-        let interface = &tenant.attachments[usize::from(attachment.0)];
-        let (from, next_hop) = (interface.address(), interface.next_hop(inner.source));
-        let Some(mut out) = self.ledger.blank() else { return };
-        let written = icmp::icmp_error(out.spare_mut(), kind, from, lost.bytes());
-        let sent = written.is_some_and(|len| out.set_range(0, len)) && tenant.may_send_icmp_error(now);
-        match next_hop {
-            Some(next_hop) if sent => {
-                tenant.counters.icmp_errors_sent.add(1);
-                self.ledger.generated();
-                self.send_to_cloud(id, attachment, next_hop, out, now);
-            }
-            _ => self.ledger.release(out),
-        }
+    announce(port, interface, ledger);
+    port::send_probes(port, interface, ledger, now);
+    while let Some(packet) = interface.neighbors.expired_held() {
+        ledger.unhold();
+        ledger.dropped(packet, DropReason::NextHopUnresolved, drops);
     }
 }
 
-fn announce(port: &mut Port, interface: &mut crate::link::Interface, ledger: &mut crate::worker::ledger::Ledger) {
+fn announce(port: &mut Port, interface: &mut Interface, ledger: &mut Ledger) {
     for _ in 0..ANNOUNCE_BUDGET {
         let Some(arp) = interface.next_announcement(port.mac) else { return };
         port.send_arp(&arp, MacAddr::BROADCAST, interface, ledger);
-    }
-}
-
-/// What ICMP says about a loss: RFC 792, RFC 1191, and RFC 6888 REQ-11 for exhausted tables. The rest is lost in silence.
-fn icmp_error_for(reason: DropReason, mtu: u16) -> Option<IcmpErrorKind> {
-    match reason {
-        DropReason::PacketTooBig => Some(IcmpErrorKind::FragmentationNeeded { next_hop_mtu: mtu }),
-        DropReason::HopLimitExceeded => Some(IcmpErrorKind::TimeExceeded),
-        DropReason::SessionTableFull | DropReason::SessionRateLimited | DropReason::PortsExhausted => Some(IcmpErrorKind::HostUnreachable),
-        DropReason::TunnelDown | DropReason::TunnelPeerAddressUnknown => Some(IcmpErrorKind::HostUnreachable),
-        _ => None,
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::link::Interface;
 use crate::nat::{RuleId, Session};
-use crate::router_config::{PortId, TenantConfig, TunnelId, Vlan};
+use crate::router_config::{PortId, TenantConfig, TunnelId};
 use crate::tenant::Tenant;
 use crate::time::Instant;
 use crate::tunnel::{TenantId, Tunnel, TunnelKey};
@@ -42,9 +43,11 @@ impl Worker {
                 (SnapshotRows::Sessions(rows), next)
             }
             SnapshotRequest::Neighbors { tenant, from } => {
-                let of_tenants = self.tenants_named(tenant.as_deref()).flat_map(|tenant| self.neighbor_rows(tenant, now));
-                let of_ports = tenant.is_none().then(|| self.access_neighbor_rows(now)).into_iter().flatten();
-                let (rows, next) = page(of_ports.chain(of_tenants), *from);
+                let access = self.access.iter().flatten().filter(|_| tenant.is_none()).map(|interface| (interface, None));
+                let tenants = self.tenants_named(tenant.as_deref());
+                let attachments = tenants.flat_map(|tenant| tenant.attachments.iter().map(move |interface| (interface, Some(tenant))));
+                let interfaces = access.chain(attachments);
+                let (rows, next) = page(interfaces.flat_map(|(interface, tenant)| self.neighbor_rows(interface, tenant, now)), *from);
                 (SnapshotRows::Neighbors(rows), next)
             }
         }
@@ -62,31 +65,20 @@ impl Worker {
         Arc::clone(&self.config.ports[usize::from(port.0)].name)
     }
 
-    fn neighbor_rows<'a>(&'a self, tenant: &'a Tenant, now: Instant) -> impl Iterator<Item = NeighborRow> + 'a {
-        tenant.attachments.iter().flat_map(move |interface| {
-            interface.neighbors.rows().map(move |(address, mac, state, confirmed_at)| NeighborRow {
-                port: self.port_name(interface.port),
-                vlan: interface.vlan,
-                tenant: Some(Arc::clone(&tenant.config.name)),
-                address,
-                mac: mac.map(|mac| mac.0),
-                state: state.label(),
-                age: confirmed_at.map(|at| now - at),
-            })
-        })
-    }
-
-    fn access_neighbor_rows(&self, now: Instant) -> impl Iterator<Item = NeighborRow> + '_ {
-        self.access.iter().flatten().flat_map(move |interface| {
-            interface.neighbors.rows().map(move |(address, mac, state, confirmed_at)| NeighborRow {
-                port: self.port_name(interface.port),
-                vlan: Vlan::Untagged,
-                tenant: None,
-                address,
-                mac: mac.map(|mac| mac.0),
-                state: state.label(),
-                age: confirmed_at.map(|at| now - at),
-            })
+    fn neighbor_rows<'a>(
+        &'a self,
+        interface: &'a Interface,
+        tenant: Option<&'a Tenant>,
+        now: Instant,
+    ) -> impl Iterator<Item = NeighborRow> {
+        interface.neighbors.rows().map(move |(address, mac, state, confirmed_at)| NeighborRow {
+            port: self.port_name(interface.port),
+            vlan: interface.vlan,
+            tenant: tenant.map(|tenant| Arc::clone(&tenant.config.name)),
+            address,
+            mac: mac.map(|mac| mac.0),
+            state: state.label(),
+            age: confirmed_at.map(|at| now - at),
         })
     }
 }

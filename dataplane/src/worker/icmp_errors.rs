@@ -1,0 +1,67 @@
+//! ICMP errors that the relay sends: to the host whose packet was lost, where ICMP has a word for the reason.
+
+use crate::drop_reason::DropReason;
+use crate::packet::Packet;
+use crate::route;
+use crate::router_config::AttachmentId;
+use crate::time::Instant;
+use crate::tunnel::{TenantId, TunnelKey};
+use crate::wire::icmp::{self, IcmpErrorKind};
+use crate::wire::inner::Inner;
+use crate::worker::Worker;
+
+impl Worker {
+    /// Tell an office host why its packet was lost, where ICMP has a word for it. `lost` is the untranslated inner packet.
+    pub(super) fn explain_to_office(&mut self, key: TunnelKey, reason: DropReason, lost: &Packet, now: Instant) {
+        let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
+        let mtu = tenant.config.attachments.iter().map(|attachment| attachment.mtu).min().unwrap_or(u16::MAX);
+        let Some(kind) = icmp_error_for(reason, mtu) else { return };
+        let endpoint = tenant.config.tunnels[usize::from(key.tunnel.0)].endpoint;
+        // The end of the tunnel is the one address by which the office knows the relay.
+        let from = *self.endpoints[usize::from(endpoint.0)].local.ip();
+        let Some(mut plain) = self.ledger.blank() else { return };
+        let Some(mut out) = self.ledger.blank() else { return self.ledger.release(plain) };
+        let written = icmp::icmp_error(plain.spare_mut(), kind, from, lost.bytes());
+        let sent = written.is_some_and(|len| plain.set_range(0, len))
+            && tenant.may_send_icmp_error(now)
+            && route::encapsulate(tenant, key.tunnel, &mut plain, &mut out, now).is_ok();
+        self.ledger.release(plain);
+        if !sent {
+            return self.ledger.release(out);
+        }
+        tenant.counters.icmp_errors_sent.add(1);
+        self.ledger.generated();
+        self.send_to_peer(key, 0, out, now);
+    }
+
+    /// Tell a cloud host why its packet was lost, where ICMP has a word for it. `lost` is the untranslated packet.
+    pub(super) fn explain_to_cloud(&mut self, id: TenantId, attachment: AttachmentId, reason: DropReason, lost: &Packet, now: Instant) {
+        let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { return };
+        let Some(kind) = icmp_error_for(reason, tenant.inner_mtu()) else { return };
+        let Ok(inner) = Inner::parse(lost.bytes()) else { return };
+        let interface = &tenant.attachments[usize::from(attachment.0)];
+        let (from, next_hop) = (interface.address(), interface.next_hop(inner.source));
+        let Some(mut out) = self.ledger.blank() else { return };
+        let written = icmp::icmp_error(out.spare_mut(), kind, from, lost.bytes());
+        let sent = written.is_some_and(|len| out.set_range(0, len)) && tenant.may_send_icmp_error(now);
+        match next_hop {
+            Some(next_hop) if sent => {
+                tenant.counters.icmp_errors_sent.add(1);
+                self.ledger.generated();
+                self.send_to_cloud(id, attachment, next_hop, out, now);
+            }
+            _ => self.ledger.release(out),
+        }
+    }
+}
+
+/// What ICMP says about a loss: RFC 792, RFC 1191, and RFC 6888 REQ-11 for exhausted tables. The rest is lost in silence.
+fn icmp_error_for(reason: DropReason, mtu: u16) -> Option<IcmpErrorKind> {
+    match reason {
+        DropReason::PacketTooBig => Some(IcmpErrorKind::FragmentationNeeded { next_hop_mtu: mtu }),
+        DropReason::HopLimitExceeded => Some(IcmpErrorKind::TimeExceeded),
+        DropReason::SessionTableFull | DropReason::SessionRateLimited | DropReason::PortsExhausted => Some(IcmpErrorKind::HostUnreachable),
+        DropReason::TunnelDown | DropReason::TunnelPeerAddressUnknown => Some(IcmpErrorKind::HostUnreachable),
+        _ => None,
+    }
+}
