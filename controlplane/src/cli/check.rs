@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::print_json;
+use super::{counted, print_json};
 use crate::config::{self, Loaded, Purpose, Severity};
 
 /// Print the problems; success where none is an error.
@@ -17,9 +17,10 @@ pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
         print_json(&json!({ "ok": relay.is_some(), "errors": errors, "warnings": warnings, "problems": problems }))?;
     } else {
         problems.iter().for_each(|problem| println!("{problem}"));
+        let warnings = counted(warnings, "warning");
         match &relay {
-            Some(relay) => println!("{}: good, {} tenants, {warnings} warnings", relay.name, relay.tenants.len()),
-            None => println!("{errors} errors, {warnings} warnings"),
+            Some(relay) => println!("{}: good, {}, {warnings}", relay.name, counted(relay.tenants.len(), "tenant")),
+            None => println!("{}, {warnings}", counted(errors, "error")),
         }
     }
     Ok(if relay.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

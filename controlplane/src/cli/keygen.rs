@@ -9,14 +9,14 @@ use clap::Args;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::durable_file;
+use super::write_new;
 
 /// `chukei keygen`.
 #[derive(Debug, Args)]
 pub(super) struct Keygen {
     /// The file to write; it must not exist yet.
     file: PathBuf,
-    /// A preshared key, which both ends get, instead of a private key.
+    /// A preshared key, which both ends of a tunnel get, instead of a private key.
     #[arg(long)]
     psk: bool,
 }
@@ -57,8 +57,7 @@ pub(super) fn random_key() -> anyhow::Result<Zeroizing<[u8; 32]>> {
 pub(super) fn write_key(file: &Path, key: &[u8; 32]) -> anyhow::Result<()> {
     let mut text = Zeroizing::new(STANDARD.encode(key));
     text.push('\n');
-    durable_file::create(file, text.as_bytes(), 0o600)
-        .with_context(|| format!("{}: the key was not written (a key that exists is never overwritten)", file.display()))
+    write_new(file, text.as_bytes(), 0o600)
 }
 
 #[cfg(test)]
@@ -83,6 +82,12 @@ mod tests {
             0x18, 0xb6, 0xfd, 0x1c, 0x2f, 0x8b, 0x27, 0xff, 0x88, 0xe0, 0xeb,
         ];
         assert_eq!(public_key(&private), "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=");
+    }
+
+    #[test]
+    fn a_missing_directory_is_told_with_what_to_do() {
+        let error = Keygen { file: "/nonexistent/relay.key".into(), psk: false }.run().expect_err("no directory");
+        assert!(format!("{error:#}").contains("mkdir -p"), "{error:#}");
     }
 
     #[test]

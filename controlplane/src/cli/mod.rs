@@ -8,12 +8,15 @@ mod show;
 mod tables;
 mod tenant_new;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand};
 
 use crate::api::rows::Done;
+use crate::durable_file;
 use crate::isolation::Scope;
 use crate::logging::{self, LogFormat};
 use crate::run::ConfigurationRefused;
@@ -45,7 +48,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show how the running relay is.
+    /// Show the running relay: tenants, tunnels, sessions, next hops, losses, ports, cut-offs.
     Show(show::Show),
     /// Read the configuration again; a bad one changes nothing.
     Reload {
@@ -71,9 +74,9 @@ enum Command {
     },
     /// Three municipalities on one machine: real tunnels, real traffic, nothing to install.
     Demo(demo::Demo),
-    /// Make a key.
+    /// Make a private key and print its public key, or a preshared key.
     Keygen(keygen::Keygen),
-    /// Tenant files.
+    /// Add a tenant.
     #[command(subcommand)]
     Tenant(TenantCommand),
 }
@@ -86,7 +89,7 @@ enum TenantCommand {
 
 #[derive(Debug, Args)]
 struct ConfigFile {
-    /// relay.yaml.
+    /// The relay's file; it names the tenants' files.
     #[arg(short, long = "config", value_name = "FILE", env = "CHUKEI_CONFIG", default_value = "/etc/chukei/relay.yaml")]
     config: PathBuf,
 }
@@ -184,6 +187,21 @@ fn change(api: &Api, path: &str, body: &impl serde::Serialize) -> Result<(), Com
         eprintln!("warning: a worker has not adopted this within 3 s; see /healthz");
     }
     Ok(())
+}
+
+/// Write a file that must not exist yet.
+fn write_new(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
+    let help = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => anyhow!("exists already and is never overwritten: give another name, or move it away"),
+        io::ErrorKind::NotFound => anyhow!("its directory does not exist: make it first, with mkdir -p"),
+        _ => error.into(),
+    };
+    durable_file::create(path, content, mode).map_err(help).with_context(|| format!("{} was not written", path.display()))
+}
+
+/// `1 error`, `2 errors`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Programs get one object, indented as people read it too.

@@ -11,7 +11,7 @@ use crate::api::rows::Answer;
 /// `chukei show`.
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// What.
+    /// What to show.
     #[arg(value_enum)]
     what: What,
     /// Only this tenant.

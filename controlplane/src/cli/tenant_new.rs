@@ -9,9 +9,8 @@ use clap::Args;
 use ipnetwork::Ipv4Network;
 use zeroize::Zeroizing;
 
-use super::{ConfigFile, keygen};
+use super::{ConfigFile, keygen, write_new};
 use crate::config::{self, Endpoint, EndpointKind, Loaded, Problem, Purpose, RelayConfigModel, Severity, Tenant};
-use crate::durable_file;
 
 /// `chukei tenant new`.
 #[derive(Debug, Args)]
@@ -85,7 +84,7 @@ struct Secrets {
 impl TenantNew {
     /// Write both files and say what to do with them.
     pub(super) fn run(&self) -> anyhow::Result<()> {
-        ensure!(config::is_identifier(&self.tenant), "{:?} is no name: small letters, digits and hyphens", self.tenant);
+        ensure!(config::is_identifier(&self.tenant), "{:?} is no name: {}", self.tenant, config::IDENTIFIER_HELP);
         let directory = self.config.config.parent().unwrap_or(Path::new(""));
         let relay = self.load("relay.yaml has to be in order before a tenant is added")?;
         ensure!(relay.tenant(&self.tenant).is_none(), "the tenant {} exists already", self.tenant);
@@ -100,7 +99,7 @@ impl TenantNew {
         written.0.push(psk_file);
         let tenant_file = self.output.clone().unwrap_or_else(|| directory.join("tenants").join(format!("{}.yaml", self.tenant)));
         let yaml = self.tenant_yaml(&endpoint.name, &secrets.public_key, &psk_name)?;
-        create(&tenant_file, yaml.as_bytes(), 0o644)?;
+        write_new(&tenant_file, yaml.as_bytes(), 0o644)?;
         written.0.push(tenant_file.clone());
 
         let relay = self.load("the tenant was not added")?;
@@ -108,10 +107,10 @@ impl TenantNew {
             format!("{}: `tenants:` in relay.yaml does not name this file; the tenant was not added", tenant_file.display())
         })?;
         let wg_quick = self.wg_quick.clone().unwrap_or_else(|| PathBuf::from(format!("{}.conf", self.tenant)));
-        create(&wg_quick, self.wg_quick_text(&relay, tenant, endpoint, &secrets)?.as_bytes(), 0o600)?;
+        write_new(&wg_quick, self.wg_quick_text(&relay, tenant, endpoint, &secrets)?.as_bytes(), 0o600)?;
         written.0.clear();
         println!("wrote {}: add the services, then `chukei check` and `chukei reload`", tenant_file.display());
-        println!("wrote {}: it holds secrets; hand it to the municipality on a safe way, then delete it", wg_quick.display());
+        println!("wrote {}: it holds secrets; hand it to the municipality by a safe way, then delete it", wg_quick.display());
         Ok(())
     }
 
@@ -211,10 +210,6 @@ fn encoded(key: &[u8; 32]) -> Zeroizing<String> {
 
 fn joined(prefixes: &[Ipv4Network]) -> String {
     prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn create(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
-    durable_file::create(path, content, mode).with_context(|| format!("{}: not written (what exists is never overwritten)", path.display()))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use std::rc::Rc;
 pub use keys::{KeyFileError, KeyKind, read_key};
 pub use model::*;
 pub use problem::{Problem, Severity};
-pub use scalars::is_identifier;
+pub use scalars::{IDENTIFIER_HELP, is_identifier};
 
 use problem::{At, Problems};
 use relay_file::RelayFile;

@@ -17,7 +17,8 @@ use super::tree::{Node, Value};
 
 const LONGEST_NAME_CHARS: usize = 100;
 const LONGEST_IDENTIFIER_CHARS: usize = 63;
-pub(super) const IDENTIFIER_HELP: &str = "letters and digits of any script, `-`, `_` and `.`; at most 63, a letter or digit first";
+/// What a name for programs is made of.
+pub const IDENTIFIER_HELP: &str = "letters and digits of any script, `-`, `_` and `.`; at most 63, a letter or digit first";
 
 fn text<'n>(what: &str, node: &'n Node, problems: &mut Problems) -> Option<&'n str> {
     match &node.value {
