@@ -1,5 +1,6 @@
 //! The laboratory by itself: with Linux in the relay's place, so that what the other tests find is the relay's doing.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use controlplane::demo::trunk::Splitter;
@@ -42,6 +43,7 @@ fn traffic_crosses_the_laboratory_when_linux_stands_in_for_the_relay() {
 
 /// wireguard-go, a tag splitter and nftables: one tenant's way through Linux.
 struct LinuxRelay {
+    socket: PathBuf,
     _wireguard: Running,
     _splitter: Splitter,
 }
@@ -52,19 +54,19 @@ impl LinuxRelay {
         ip(relay, &format!("address add {RELAY}/24 dev {ACCESS_PORT}"));
         // Linux would solicit IPv6 routers on the trunk; the relay must not, and other tests see to that.
         Links::of(relay).and_then(|links| links.ipv6_off(CLOUD_PORT)).expect("IPv6 off");
-        let wireguard = Self::tunnel(lab, plan);
+        let (wireguard, socket) = Self::tunnel(lab, plan);
         cable(relay, "near", relay, "vlan", 1500);
         let splitter = Splitter::start(relay, CLOUD_PORT, &[(plan.vlan, "near")], Box::new(|_| ())).expect("a splitter");
         ip(relay, &format!("address add {RELAY_ON_VLAN}/30 dev vlan"));
         ip(relay, &format!("route add 10.10.0.0/16 via {CLOUD_GATEWAY}"));
         forward(relay);
-        Self { _wireguard: wireguard, _splitter: splitter }
+        Self { socket, _wireguard: wireguard, _splitter: splitter }
     }
 
-    fn tunnel(lab: &Lab, plan: &Municipality) -> Running {
+    fn tunnel(lab: &Lab, plan: &Municipality) -> (Running, PathBuf) {
         let interface = format!("wg{}relay", std::process::id());
         let wireguard = Running::start(&lab.relay, lab.directory(), "wireguard-go-relay", "wireguard-go", &["-f", &interface]);
-        let socket = std::path::PathBuf::from(format!("/var/run/wireguard/{interface}.sock"));
+        let socket = PathBuf::from(format!("/var/run/wireguard/{interface}.sock"));
         wait_until("wireguard-go's control socket", Duration::from_secs(10), || socket.exists());
         let configuration = lab.directory().join("relay-wireguard.conf");
         let text = format!(
@@ -75,7 +77,13 @@ impl LinuxRelay {
         must(&lab.relay, "wg", &["setconf", &interface, configuration.to_str().expect("a path of text")]);
         ip(&lab.relay, &format!("link set {interface} mtu {INNER_MTU} up"));
         ip(&lab.relay, &format!("route add 198.51.100.0/24 dev {interface}"));
-        wireguard
+        (wireguard, socket)
+    }
+}
+
+impl Drop for LinuxRelay {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.socket);
     }
 }
 
