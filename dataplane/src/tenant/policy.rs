@@ -94,7 +94,6 @@ impl Policy {
             return Err(DropReason::ConventionalLgwan);
         }
         let (rule, service, port) = self.find_service(config, class, opening)?;
-        in_force(service.state)?;
         let translated_source = self.source(config, class, service.attachment, opening.source.addr)?;
         Ok(NewFlow {
             opened_by: Direction::OfficeToCloud,
@@ -109,27 +108,30 @@ impl Policy {
         })
     }
 
-    /// The service that opens this, or the reason of the one that came nearest.
+    /// The service in force that opens this, or the reason of the one that came nearest.
     fn find_service<'a>(
         &self,
         config: &'a TenantConfig,
         class: TrafficClass,
         opening: Opening,
     ) -> Result<(u16, &'a ServiceConfig, u16), DropReason> {
-        let mut nearest = DropReason::DestinationUnknown;
+        let (mut nearest, mut refused) = (DropReason::DestinationUnknown, None);
         for &index in &self.services {
             let service = &config.services[usize::from(index)];
             if !service.office_side.contains(opening.destination.addr) {
                 continue;
             }
             match (service.class == class, allowed(&service.allow, opening.protocol, opening.destination.port)) {
-                (true, Some(port)) => return Ok((index, service, port)),
+                (true, Some(port)) => match in_force(service.state) {
+                    Ok(()) => return Ok((index, service, port)),
+                    Err(reason) => refused = Some(more_telling(refused, reason)),
+                },
                 (true, None) => nearest = DropReason::ServicePortClosed,
                 (false, _) if nearest == DropReason::DestinationUnknown => nearest = DropReason::ServiceOfOtherClass,
                 (false, _) => {}
             }
         }
-        Err(nearest)
+        Err(refused.unwrap_or(nearest))
     }
 
     fn source(&self, config: &TenantConfig, class: TrafficClass, attachment: AttachmentId, office: Ipv4Addr) -> Result<Source, DropReason> {
@@ -153,9 +155,13 @@ impl Policy {
     /// [`DropReason::CallbackNotAllowed`], or why the callback is not in force.
     pub fn open_to_office(&self, config: &TenantConfig, attachment: AttachmentId, opening: Opening) -> Result<NewFlow, DropReason> {
         let candidates = (0u16..).zip(config.callbacks.iter().zip(&self.callback_pools));
+        let mut refused = None;
         for (index, (callback, pool)) in candidates {
             let Some(port) = callback_port(callback, attachment, opening) else { continue };
-            in_force(callback.state)?;
+            if let Err(reason) = in_force(callback.state) {
+                refused = Some(more_telling(refused, reason));
+                continue;
+            }
             // A host that is seen as itself keeps its ports as well.
             let kept = callback.source == opening.source.addr;
             return Ok(NewFlow {
@@ -170,7 +176,7 @@ impl Policy {
                 translated_source: if kept { Source::Fixed(callback.source) } else { Source::Pool(*pool) },
             });
         }
-        Err(DropReason::CallbackNotAllowed)
+        Err(refused.unwrap_or(DropReason::CallbackNotAllowed))
     }
 }
 
@@ -180,6 +186,12 @@ fn in_force(state: RuleState) -> Result<(), DropReason> {
         RuleState::OutsideValidity => Err(DropReason::RuleNotValidNow),
         RuleState::Isolated => Err(DropReason::ServiceIsolated),
     }
+}
+
+/// Rules may open the same at different times (the old system until March, its successor from April): one that is not in force hides
+/// no other. Where none is, an operator's cut-off is the reason, whatever else is out of date.
+fn more_telling(known: Option<DropReason>, reason: DropReason) -> DropReason {
+    known.filter(|known| *known == DropReason::ServiceIsolated).unwrap_or(reason)
 }
 
 /// The cloud-side address that stands where `office_side` stands in its prefix.

@@ -1,6 +1,9 @@
 //! Addresses and ports, both ways, in each reading of "shared global addresses".
 
-use dataplane::router_config::{Allow, AttachmentId, PortMap, SourceConfig, SourceTranslation, TrafficClass};
+use dataplane::drop_reason::DropReason;
+use dataplane::router_config::{
+    Allow, AttachmentId, CallbackConfig, PortMap, RuleState, ServiceConfig, SourceConfig, SourceTranslation, TrafficClass,
+};
 use dataplane::simulation::municipality::{pairs, service};
 use dataplane::simulation::packets::{self, Seen, Segment, tcp, udp};
 use dataplane::simulation::{Counts, World, at, ip, municipality, network};
@@ -148,4 +151,28 @@ fn the_maximum_segment_size_is_lowered_to_what_the_tunnel_carries_both_ways_and_
         world.expect(&Counts::new().from_cloud(&answer).to_office("a", &answer), |world| world.cloud("a").send(&answer));
         assert_eq!(one(world.office("a").received()).mss, Some(heard));
     }
+}
+
+#[test]
+fn of_two_rules_for_one_destination_the_one_in_force_opens_it_wherever_it_stands_in_the_file() {
+    let mut tenant = municipality("a", 2_101);
+    let old = ServiceConfig { state: RuleState::OutsideValidity, ..service("until-march", MyNumber, "203.0.113.10/32", "10.10.0.10/32") };
+    tenant.services = vec![old, service("from-april", MyNumber, "203.0.113.10/32", "10.10.0.11/32")];
+    let printer = tenant.callbacks[0].clone();
+    tenant.callbacks = vec![CallbackConfig { state: RuleState::OutsideValidity, office: ip("198.51.100.18"), ..printer.clone() }, printer];
+    let mut world = World::new(10, [tenant]);
+    there_and_back(&mut world, "a", MyNumber, "198.51.100.17:40000", "203.0.113.10:443", "10.10.0.11:443");
+    let job = udp(at("10.10.0.20:50000"), at("10.254.1.30:9100"), &world.office("a").payload(MyNumber, 64));
+    world.expect(&Counts::new().from_cloud(&job).to_office("a", &job).opened("a"), |world| world.cloud("a").send(&job));
+    assert_eq!(one(world.office("a").received()).destination, at("198.51.100.17:19100"));
+
+    // Without one in force, a cut-off is the reason to tell, wherever it stands.
+    world.reload(|plan| {
+        let services = &mut plan.tenant("a").services;
+        (services[0].state, services[1].state) = (RuleState::Isolated, RuleState::OutsideValidity);
+    });
+    world.settle();
+    let packet = udp(at("198.51.100.18:40000"), at("203.0.113.10:443"), &world.office("a").payload(MyNumber, 64));
+    let cut_off = Counts::new().from_office("a", &packet).lost("a", DropReason::ServiceIsolated);
+    world.expect(&cut_off, |world| world.office("a").send(&packet));
 }
