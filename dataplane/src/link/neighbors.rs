@@ -1,7 +1,7 @@
 //! Next hops and their station addresses: a bounded cache that learns only from answers to its own questions.
 //!
 //! Nothing unsolicited changes an entry (RFC 826 would let it): a gratuitous ARP with another address only makes the relay ask
-//! again. A next hop in use is asked again by unicast before its entry grows old (RFC 1122 section 2.3.2.1), so a working path
+//! again, and where the relay asks one station, only that station answers. A next hop in use is asked again by unicast before its entry grows old (RFC 1122 section 2.3.2.1), so a working path
 //! never waits. One packet waits for each unresolved next hop (RFC 1122 section 2.3.2.2), the latest.
 
 use std::net::Ipv4Addr;
@@ -14,6 +14,8 @@ use crate::wire::ethernet::MacAddr;
 const REACHABLE: Duration = Duration::from_secs(30);
 /// Between two questions for one next hop: RFC 1122 section 2.3.2.1 allows at most one a second.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// A next hop that nothing was sent to for so long makes room where the table is full.
+const UNUSED: Duration = Duration::from_secs(60);
 /// Unanswered questions in a row before a next hop counts as gone; then the relay asks only when somebody wants to go there.
 const PROBES: u8 = 3;
 
@@ -48,6 +50,8 @@ struct Entry {
     confirmed_at: Option<Instant>,
     due: Instant,
     asked_at: Option<Instant>,
+    /// When something was last to be sent there.
+    used_at: Instant,
     probes: u8,
     held: Option<Packet>,
 }
@@ -90,6 +94,7 @@ impl Neighbors {
     /// The station of `address`; starts to ask where it is not known.
     pub fn resolve(&mut self, address: Ipv4Addr, now: Instant) -> Resolution {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.address == address) {
+            entry.used_at = now;
             if entry.state != NeighborState::Incomplete {
                 return Resolution::Known(entry.mac);
             }
@@ -97,7 +102,7 @@ impl Neighbors {
             self.due = self.due.min(entry.due);
             return Resolution::Unresolved;
         }
-        if self.entries.len() == self.capacity && !self.forget_one_unused() {
+        if self.entries.len() == self.capacity && !self.forget_one_unused(now) {
             return Resolution::Full;
         }
         self.entries.push(Entry {
@@ -107,6 +112,7 @@ impl Neighbors {
             confirmed_at: None,
             due: now,
             asked_at: None,
+            used_at: now,
             probes: 0,
             held: None,
         });
@@ -114,10 +120,13 @@ impl Neighbors {
         Resolution::Unresolved
     }
 
-    /// An unresolved entry without a waiting packet makes room: floods of unanswered next hops must not push out those that work.
-    fn forget_one_unused(&mut self) -> bool {
-        let unused =
-            self.entries.iter().position(|entry| entry.state == NeighborState::Incomplete && entry.held.is_none() && entry.probes > 0);
+    /// An unresolved entry without a waiting packet makes room, else one that has not been used for long: floods of unanswered next
+    /// hops must not push out those that work.
+    fn forget_one_unused(&mut self, now: Instant) -> bool {
+        let waits = |entry: &Entry| entry.held.is_some();
+        let in_vain = |entry: &Entry| entry.state == NeighborState::Incomplete && entry.probes > 0 && !waits(entry);
+        let long_unused = |entry: &Entry| now - entry.used_at >= UNUSED && !waits(entry);
+        let unused = self.entries.iter().position(in_vain).or_else(|| self.entries.iter().position(long_unused));
         unused.map(|index| self.entries.swap_remove(index)).is_some()
     }
 
@@ -129,9 +138,10 @@ impl Neighbors {
         }
     }
 
-    /// `address` answered as `mac`. Returns whether it had been asked, and the packet that waited.
+    /// `address` answered as `mac`. Returns whether it had been asked, and the packet that waited. While one station is asked by
+    /// unicast, nobody else can answer for it: an announcement makes the relay ask, and must not be able to answer itself.
     pub fn answered(&mut self, address: Ipv4Addr, mac: MacAddr, now: Instant) -> (bool, Option<Packet>) {
-        match self.entries.iter_mut().find(|entry| entry.address == address && entry.state != NeighborState::Reachable) {
+        match self.entries.iter_mut().find(|entry| entry.address == address && entry.awaits(mac)) {
             Some(entry) => {
                 entry.mac = mac;
                 entry.state = NeighborState::Reachable;
@@ -196,6 +206,15 @@ impl Neighbors {
 }
 
 impl Entry {
+    /// Whether `mac` was asked.
+    fn awaits(&self, mac: MacAddr) -> bool {
+        match self.state {
+            NeighborState::Reachable => false,
+            NeighborState::Probing => self.mac == mac,
+            NeighborState::Incomplete => true,
+        }
+    }
+
     /// Ask once more: the known station first, everybody when it stays silent, and nobody when all do.
     fn probe(&mut self, now: Instant) -> Probe {
         if self.state == NeighborState::Reachable {
@@ -240,6 +259,41 @@ mod tests {
         assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Known(MAC));
         assert_eq!(neighbors.poll(now), Some(Probe { target: GATEWAY, station: Some(MAC) }));
         assert_eq!(neighbors.poll(now), None, "one question a second");
+    }
+
+    #[test]
+    fn who_announces_a_next_hop_elsewhere_cannot_answer_for_it_while_the_known_station_is_asked() {
+        let mut now = Instant::from_secs(1);
+        let mut neighbors = resolved(now);
+        neighbors.doubted(GATEWAY, EVIL, now);
+        assert_eq!(neighbors.poll(now), Some(Probe { target: GATEWAY, station: Some(MAC) }));
+        assert!(!neighbors.answered(GATEWAY, EVIL, now).0, "the question went to another station");
+        assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Known(MAC));
+        assert!(neighbors.answered(GATEWAY, MAC, now).0);
+
+        // A next hop that really moved is silent at its old station, and then everybody is asked.
+        neighbors.doubted(GATEWAY, EVIL, now);
+        for _ in 0..PROBES {
+            assert_eq!(neighbors.poll(now), Some(Probe { target: GATEWAY, station: Some(MAC) }));
+            now = now + PROBE_INTERVAL;
+        }
+        assert_eq!(neighbors.poll(now), Some(Probe { target: GATEWAY, station: None }));
+        assert!(neighbors.answered(GATEWAY, EVIL, now).0);
+        assert_eq!(neighbors.resolve(GATEWAY, now), Resolution::Known(EVIL));
+    }
+
+    #[test]
+    fn a_table_full_of_next_hops_that_work_makes_room_once_one_of_them_is_no_longer_used() {
+        let now = Instant::from_secs(1);
+        let mut neighbors = resolved(now);
+        let [idle, new] = [2, 3].map(|last| Ipv4Addr::new(10, 254, 1, last));
+        assert_eq!(neighbors.resolve(idle, now), Resolution::Unresolved);
+        assert!(neighbors.answered(idle, EVIL, now).0);
+        let later = now + UNUSED;
+        assert_eq!(neighbors.resolve(GATEWAY, later), Resolution::Known(MAC));
+        assert_eq!(neighbors.resolve(new, Instant::from_nanos(later.as_nanos() - 1)), Resolution::Full);
+        assert_eq!(neighbors.resolve(new, later), Resolution::Unresolved);
+        assert_eq!(neighbors.resolve(GATEWAY, later), Resolution::Known(MAC), "the one in use stays");
     }
 
     #[test]
