@@ -37,6 +37,8 @@ pub struct TenantTunnel {
     pub index: u32,
     /// Its counters.
     pub counters: Arc<TunnelCounters>,
+    /// The peer moved, and the control plane has not been told yet.
+    pub moved: bool,
 }
 
 /// One municipality.

@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
-use rand::rngs::SmallRng;
+use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 
 use crate::counters::{DropCounters, TunnelCounters};
@@ -164,7 +164,7 @@ impl Worker {
         let index = self.tunnels.insert(config.endpoint, *public_key, key, now).expect("validated: keys are unique, tables fit");
         let listener = &self.endpoints[usize::from(config.endpoint.0)].listener;
         let tunnel = AnyTunnel::WireGuard(WireGuardTunnel::new(listener, config, index, now));
-        TenantTunnel { tunnel, index, counters: Arc::clone(counters) }
+        TenantTunnel { tunnel, index, counters: Arc::clone(counters), moved: false }
     }
 
     fn unlink(&mut self, tenant: &Tenant, now: Instant) {
@@ -183,8 +183,9 @@ impl Worker {
         }
     }
 
+    /// A tenant's own seed. The generator is a cipher, so that nothing a tenant sees tells about the seed of another.
     fn next_seed(&mut self) -> u64 {
-        let mut random = SmallRng::seed_from_u64(self.seed);
+        let mut random = StdRng::seed_from_u64(self.seed);
         self.seed = random.next_u64();
         random.next_u64()
     }

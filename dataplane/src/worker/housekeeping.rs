@@ -71,7 +71,9 @@ impl Worker {
         let tunnels = tenant.tunnels.len();
         let id = TenantId(u32::try_from(index).expect("fewer than 2^32 tenants"));
         for tunnel in (0u8..).take(tunnels) {
-            self.tick_tunnel(TunnelKey { tenant: id, tunnel: TunnelId(tunnel) }, now);
+            let key = TunnelKey { tenant: id, tunnel: TunnelId(tunnel) };
+            self.tick_tunnel(key, now);
+            self.report_move(key);
         }
     }
 
@@ -107,22 +109,31 @@ impl Worker {
         }
     }
 
-    /// Report what a tunnel learned.
+    /// Count and note what a tunnel learned.
     pub(super) fn tell(&mut self, key: TunnelKey, news: TunnelNews) {
         if !news.peer_moved && !news.handshake_completed {
             return;
         }
-        let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref() else { return };
-        let slot = &tenant.tunnels[usize::from(key.tunnel.0)];
+        let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
+        let slot = &mut tenant.tunnels[usize::from(key.tunnel.0)];
         if news.handshake_completed {
             slot.counters.handshakes.add(1);
         }
-        if let (true, Some(peer)) = (news.peer_moved, slot.tunnel.peer()) {
+        if news.peer_moved {
             slot.counters.roams.add(1);
+            slot.moved = true;
+        }
+    }
+
+    /// Tell the control plane where the peer is now. At a visit and not at each move, so that a peer that moves with every packet
+    /// fills the ring for nobody; what finds the ring full is told at the next visit.
+    fn report_move(&mut self, key: TunnelKey) {
+        let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
+        let slot = &mut tenant.tunnels[usize::from(key.tunnel.0)];
+        if let (true, Some(peer)) = (slot.moved, slot.tunnel.peer()) {
             let tunnel = Arc::clone(&tenant.config.tunnels[usize::from(key.tunnel.0)].name);
             let moved = Event::PeerMoved { tenant: Arc::clone(&tenant.config.name), tunnel, peer };
-            // A full ring loses the news, not the tunnel: `show tunnels` and the next move tell it again.
-            let _ = self.events.push(moved);
+            slot.moved = self.events.push(moved).is_err();
         }
     }
 }

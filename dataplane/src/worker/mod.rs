@@ -34,6 +34,8 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
 use rtrb::{Consumer, Producer};
 
 use crate::counters::WorkerCounters;
@@ -117,6 +119,8 @@ impl Worker {
         let (generation, config) = reader.changed().expect("a configuration is published before its worker starts");
         assert_eq!(parts.ports.len(), config.ports.len(), "one NIC for each configured port");
         let ports = parts.ports.into_iter().zip(&config.ports);
+        // Indices are seen by everybody on the way, ports by nobody but their tenant: the two come from different seeds.
+        let mut seeds = StdRng::seed_from_u64(parts.seed);
         let mut worker = Self {
             reader,
             config: Arc::clone(&config),
@@ -126,14 +130,14 @@ impl Worker {
             endpoints: Vec::new(),
             tenants: Vec::new(),
             names: HashMap::with_hasher(RandomState::default()),
-            tunnels: TunnelTable::new(parts.seed),
+            tunnels: TunnelTable::new(seeds.next_u64()),
             attachments: HashMap::with_hasher(RandomState::default()),
             commands,
             events,
             batch: Vec::with_capacity(BATCH),
             housekeeping: housekeeping::Schedule::new(now),
             echoes: TokenBucket::FULL,
-            seed: parts.seed,
+            seed: seeds.next_u64(),
         };
         worker.adopt(generation, config, now);
         (worker, commands_in, events_out)

@@ -54,8 +54,39 @@ fn an_office_that_moves_is_followed_at_its_first_authentic_packet_and_reported()
     let answer = udp(seen.destination, seen.source, &payload);
     world.expect(&Counts::new().from_cloud(&answer).to_office("a", &answer), |world| world.cloud("a").send(&answer));
     assert_eq!(one(world.office("a").received()).payload, payload, "at its new address");
+    world.run(Duration::from_millis(250));
     let Some(Event::PeerMoved { tenant, peer, .. }) = world.event() else { panic!("the move is reported") };
     assert_eq!((&*tenant, peer), ("a", moved.into()));
+}
+
+#[test]
+fn an_office_that_moves_with_every_packet_does_not_fill_the_ring_that_others_are_reported_over() {
+    let mut world = World::new(56, [municipality("a", 2_101), municipality("b", 2_102)]);
+    while world.event().is_some() {}
+    let move_with_every_packet = |world: &mut World| {
+        let packet = udp(at("198.51.100.17:40000"), at("203.0.113.10:443"), &world.office("a").payload(MyNumber, 64));
+        for port in 0..1_500 {
+            world.office("a").outer = at(&format!("198.18.0.7:{}", 10_000 + port));
+            world.office("a").send(&packet);
+            world.settle();
+        }
+    };
+    move_with_every_packet(&mut world);
+    let elsewhere = at("198.18.0.8:4500");
+    let packet = udp(at("198.51.100.17:40000"), at("203.0.113.10:443"), &world.office("b").payload(MyNumber, 64));
+    world.office("b").outer = elsewhere;
+    world.office("b").send(&packet);
+    world.run(Duration::from_millis(250));
+    let told: Vec<_> = std::iter::from_fn(|| world.event()).collect();
+    let of = |name: &str| {
+        let peer = |event: &Event| match event {
+            Event::PeerMoved { tenant, peer, .. } if **tenant == *name => Some(*peer),
+            _ => None,
+        };
+        told.iter().filter_map(peer).collect::<Vec<_>>()
+    };
+    assert_eq!((of("a"), of("b")), (vec![at("198.18.0.7:11499").into()], vec![elsewhere.into()]));
+    assert_eq!(world.counts().get("a/main.roams"), 1_501);
 }
 
 #[test]
