@@ -42,6 +42,9 @@ use tcp_state::Connection;
 use timeouts::QUARANTINE_SECONDS;
 use translate::Rewrite;
 
+/// What ends before a new session opens: more than one session adds, so that ends keep up with any rate of beginnings.
+const EXPIRE_BEFORE_OPEN: usize = 4;
+
 /// Mappings and sessions of one tenant.
 #[derive(Debug)]
 pub struct Nat {
@@ -184,6 +187,7 @@ impl Nat {
     /// `PortsExhausted`, `SessionConflict`. Existing sessions are never evicted (RFC 6888 REQ-11).
     pub fn open(&mut self, flow: &NewFlow, generation: u32, inner: &Inner, now: Instant) -> Result<SessionId, DropReason> {
         let connection = connection_of(flow.opened_by, inner)?;
+        self.expire(now, EXPIRE_BEFORE_OPEN);
         if self.sessions.len() >= self.limits.sessions.get() as usize {
             return Err(DropReason::SessionTableFull);
         }

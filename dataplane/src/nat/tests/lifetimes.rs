@@ -143,3 +143,16 @@ fn a_budget_bounds_what_one_call_ends() {
     world.nat.clear();
     assert_eq!(world.nat.next_deadline(), Instant::FAR_FUTURE);
 }
+
+#[test]
+fn what_is_over_makes_room_for_new_sessions_however_seldom_somebody_cleans_up() {
+    let mut world = World::with_limits(limits(100, 1_000));
+    for round in 0..3 {
+        for port in 0..100 {
+            world.udp_source((OFFICE, 5_000 + round * 100 + port), (GLOBAL, 53)).expect("there is room");
+        }
+        assert_eq!(world.udp_source((OFFICE, 9_000), (GLOBAL, 53)), Err(DropReason::SessionTableFull));
+        // Nobody calls `expire` meanwhile.
+        world.now = world.now + crate::time::Duration::from_secs(300);
+    }
+}
