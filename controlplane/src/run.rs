@@ -13,7 +13,7 @@ use dataplane::worker::WorkerParts;
 use dataplane::worker::control::{Command, Event};
 use dataplane::worker::thread::{self, WorkerHandle};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -117,6 +117,8 @@ fn refusal(problems: &[Problem]) -> ConfigurationRefused {
 /// Until `stop` is ready. `ready` hears of the relay when its worker runs.
 async fn serve(path: &Path, setup: Setup, stop: impl Future<Output = ()>, ready: impl FnOnce(Arc<Relay>)) -> anyhow::Result<()> {
     let notifier = Notifier::from_environment();
+    // From here on SIGHUP asks for a reload; before, it would end the process, and with ports taken over it must not.
+    let hangup = signal(SignalKind::hangup())?;
     // What can fail without touching a NIC comes first.
     let listeners = Listeners::bind(&setup.model).await?;
     let state = State::start(setup, clock::now()).context("the directory `state` of relay.yaml")?;
@@ -136,7 +138,7 @@ async fn serve(path: &Path, setup: Setup, stop: impl Future<Output = ()>, ready:
     ready(Arc::clone(&relay));
 
     let ended = tokio::select! {
-        ended = until_broken(&relay, &notifier) => ended,
+        ended = until_broken(&relay, &notifier, hangup) => ended,
         () = stop => Ok(()),
     };
     notifier.stopping();
@@ -253,8 +255,7 @@ fn warn_if_lost(saved: io::Result<()>) {
 }
 
 /// SIGHUP, the watchdog and rules that become valid, until a dead worker ends it.
-async fn until_broken(relay: &Arc<Relay>, notifier: &Notifier) -> anyhow::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
+async fn until_broken(relay: &Arc<Relay>, notifier: &Notifier, mut hangup: Signal) -> anyhow::Result<()> {
     let generation = relay.state().generation;
     if !relay.adopted(generation).await {
         bail!("the worker has not adopted the configuration");
