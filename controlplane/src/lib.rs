@@ -8,10 +8,13 @@
 //! | [`relay`] | the running relay: cut-offs, validity, liveness |
 //! | [`reload`] | reading the files again, all or nothing |
 //! | [`isolation`], [`peers`] | what outlives a restart |
+//! | [`registry`] | the counters, which outlive every reload |
 //! | [`workers`] | the rings to the workers |
 //! | [`api`] | questions and changes over a unix socket |
 //! | [`metrics`], [`metrics_server`] | what Prometheus scrapes |
 //! | [`cli`] | commands, tables |
+//! | [`logging`], [`sd_notify`] | what collectors and systemd are told |
+//! | [`clock`], [`durable_file`] | the one reading of the wall clock; files that a crash leaves whole |
 //! | [`demo`] | three municipalities on one machine |
 
 pub mod api;

@@ -1,6 +1,6 @@
 //! Every way to lose a packet: one list, from which the enum, the metric label, the help text and the stage are made.
 //!
-//! A stage returns `Err(DropReason::X)` and nothing else; `worker::Worker::finish` counts it once and frees the frame.
+//! A stage returns `Err(DropReason::X)` and nothing else; `worker/ledger.rs` counts it once and frees the frame.
 
 /// Where on its way a packet was lost. The order is the order of the packet path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -83,8 +83,7 @@ impl Nat {
     }
 
     /// The pool with this key, made where there is none, with these addresses. The same key keeps its mappings; sessions whose
-    /// address left the pool end. Allocates: for a new
-    /// configuration only.
+    /// address left the pool end. Allocates: for a new configuration only.
     pub fn pool(&mut self, key: PoolKey, addresses: &[Ipv4Network], now: Instant) -> PoolId {
         let (id, changed) = self.mappings.pool(key, addresses);
         if changed {

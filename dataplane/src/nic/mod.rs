@@ -15,12 +15,11 @@ mod port_state;
 mod repair;
 mod sys;
 mod takeover;
+pub mod wait;
 
 pub use error::{MAX_MTU, NicError};
 pub use open::{Driver, OpenPort, PortSpec, open_ports};
 pub use takeover::Takeover;
-
-pub mod wait;
 
 use std::os::fd::RawFd;
 

@@ -15,7 +15,7 @@ pub const MAX_PACKET: usize = FRAME_SIZE - HEADROOM;
 
 /// The bytes `start..end` of one frame, and how many packets of the wire they stand for.
 ///
-/// Dropping a packet does not give its frame back: hand it to [`FramePool::put`] (only the worker's `finish` does).
+/// Dropping a packet does not give its frame back: hand it to [`FramePool::put`] (only the worker's ledger does).
 #[derive(Debug)]
 #[must_use = "a packet that is not handed on loses its frame"]
 pub struct Packet {
