@@ -49,9 +49,12 @@ pub(super) struct TenantNew {
     /// The cloud's router on the VLAN.
     #[arg(long)]
     gateway: Ipv4Addr,
-    /// Address pool behind which each class appears to the cloud; without one office addresses are kept.
+    /// Address pool behind which 番号利用事務系 appears to the cloud; without one its office addresses are kept.
     #[arg(long, value_name = "PREFIX")]
-    napt: Vec<Ipv4Network>,
+    mynumber_napt: Vec<Ipv4Network>,
+    /// Address pool behind which LGWAN接続系 appears to the cloud, another one; without one its office addresses are kept.
+    #[arg(long, value_name = "PREFIX")]
+    lgwan_connected_napt: Vec<Ipv4Network>,
     /// The tenant file; without it `tenants/TENANT.yaml` beside relay.yaml.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -149,15 +152,15 @@ impl TenantNew {
         let mut yaml = format!("tenant: {}\nname: {}\ntunnels:\n", self.tenant, quoted(&self.name)?);
         let wireguard = format!("{{public_key: {}, preshared_key_file: {psk_file}}}", quoted(public_key)?);
         writeln!(yaml, "  main: {{endpoint: {endpoint}, wireguard: {wireguard}}}\noffice:")?;
-        for (class, prefixes) in self.classes() {
+        for (class, prefixes, _) in self.classes() {
             writeln!(yaml, "  {class}: [{}]", joined(prefixes))?;
         }
         let (address, gateway) = (self.address, self.gateway);
         writeln!(yaml, "clouds:\n  main: {{port: {}, vlan: {vlan}, address: {address}, gateway: {gateway}}}", quoted(&self.cloud)?)?;
         yaml.push_str(SERVICES_HELP);
         yaml.push_str("source:\n");
-        for (class, _) in self.classes() {
-            match &self.napt[..] {
+        for (class, _, pools) in self.classes() {
+            match pools {
                 [] => writeln!(yaml, "  {class}: keep")?,
                 pools => writeln!(yaml, "  {class}: {{napt: [{}]}}", joined(pools))?,
             }
@@ -165,10 +168,13 @@ impl TenantNew {
         Ok(yaml)
     }
 
-    /// The classes that the tenant has.
-    fn classes(&self) -> impl Iterator<Item = (&'static str, &[Ipv4Network])> {
-        let all = [("mynumber", &self.mynumber[..]), ("lgwan-connected", &self.lgwan_connected[..])];
-        all.into_iter().filter(|(_, prefixes)| !prefixes.is_empty())
+    /// The classes that the tenant has, each with its office prefixes and its pool.
+    fn classes(&self) -> impl Iterator<Item = (&'static str, &[Ipv4Network], &[Ipv4Network])> {
+        let all = [
+            ("mynumber", &self.mynumber[..], &self.mynumber_napt[..]),
+            ("lgwan-connected", &self.lgwan_connected[..], &self.lgwan_connected_napt[..]),
+        ];
+        all.into_iter().filter(|(_, prefixes, _)| !prefixes.is_empty())
     }
 
     fn wg_quick_text(
@@ -280,6 +286,19 @@ tenants: tenants/*.yaml
         let private: [u8; 32] = private[..].try_into().expect("32 bytes");
         let config::TunnelKind::WireGuard { public_key, .. } = &relay.tenants[0].tunnels[0].kind;
         assert_eq!(keygen::public_key(&private), encoded(public_key).as_str(), "the two files belong together");
+    }
+
+    #[test]
+    fn each_class_gets_a_pool_of_its_own_since_two_classes_never_mix() {
+        let directory = relay();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let (config, conf) = (path("relay.yaml"), path("m.conf"));
+        let words = "--name m --mynumber 198.51.100.16/29 --lgwan-connected 198.51.100.24/29 --cloud aws --vlan 2101 \
+             --address 10.254.1.2/30 --gateway 10.254.1.1 --mynumber-napt 10.254.1.8/30 --lgwan-connected-napt 10.254.1.12/30";
+        let line = ["new", "131032-minato", "-c", &config, "--wg-quick", &conf].into_iter().chain(words.split_whitespace());
+        Line::parse_from(line).new.run().expect("added");
+        let yaml = std::fs::read_to_string(path("tenants/131032-minato.yaml")).expect("written");
+        assert!(yaml.contains("mynumber: {napt: [10.254.1.8/30]}") && yaml.contains("lgwan-connected: {napt: [10.254.1.12/30]}"), "{yaml}");
     }
 
     #[test]
