@@ -16,9 +16,9 @@ impl Worker {
         let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
         let mtu = tenant.config.attachments.iter().map(|attachment| attachment.mtu).min().unwrap_or(u16::MAX);
         let Some(kind) = icmp_error_for(reason, mtu) else { return };
-        let endpoint = tenant.config.tunnels[usize::from(key.tunnel.0)].endpoint;
-        // The end of the tunnel is the one address by which the office knows the relay.
-        let from = *self.endpoints[usize::from(endpoint.0)].local.ip();
+        // The office's WireGuard lets in what comes from the addresses that it sends to (AllowedIPs), and from no other: an error from
+        // an address of the relay's own, the outer end of the tunnel, would be lost there.
+        let Ok(Inner { destination: from, .. }) = Inner::parse(lost.bytes()) else { return };
         let Some(mut plain) = self.ledger.blank() else { return };
         let Some(mut out) = self.ledger.blank() else { return self.ledger.release(plain) };
         let written = icmp::icmp_error(plain.spare_mut(), kind, from, lost.bytes());

@@ -120,6 +120,7 @@ fn what_the_cloud_network_cannot_carry_is_answered_through_the_tunnel() {
     world.expect(&counts, |world| world.office("a").send(&big));
     let told = one(world.office("a").received());
     assert_eq!((*told.destination.ip(), told.icmp), (ip("198.51.100.17"), Some((3, 4, [0, 0, 0x05, 0x14]))));
+    assert_eq!(told.source.ip(), server.ip(), "from where the office's tunnel lets packets in");
     assert_eq!(told.payload, big[..548]);
 }
 
@@ -139,7 +140,7 @@ fn the_last_hop_is_not_spent_here_and_both_sides_are_told() {
     let counts = Counts::new().from_office("a", &spent).lost("a", DropReason::HopLimitExceeded).error_to_office("a", &error);
     world.expect(&counts, |world| world.office("a").send(&spent));
     let told = one(world.office("a").received());
-    assert_eq!((*told.source.ip(), told.icmp, told.payload), (ip("192.0.2.1"), Some((11, 0, [0; 4])), spent));
+    assert_eq!((*told.source.ip(), told.icmp, told.payload), (ip("203.0.113.10"), Some((11, 0, [0; 4])), spent));
 
     let enough = homeward(2);
     world.expect(&Counts::new().from_cloud(&enough).to_office("a", &enough), |world| world.cloud("a").send(&enough));
