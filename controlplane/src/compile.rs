@@ -132,7 +132,11 @@ fn attachment_config(model: &RelayConfigModel, attachment: &Attachment) -> compi
         },
         address: attachment.address,
         gateway: attachment.gateway,
-        mtu: model.port(attachment.port).mtu,
+        mtu: match attachment.vlan {
+            Vlan::Single(_) => model.port(attachment.port).mtu,
+            // Interfaces grant room for one tag at most: two take their 8 bytes from the packet.
+            Vlan::QinQ { .. } => model.port(attachment.port).mtu - 8,
+        },
     }
 }
 

@@ -95,8 +95,9 @@ pub fn office_to_cloud(
     let session = if inner.is_icmp_error() {
         tenant.icmp_error_to_cloud(class, out.bytes_mut(), &inner, conventional_lgwan, now)?
     } else {
-        let session = tenant.session_from_office(class, &inner, conventional_lgwan, now)?;
-        fits(&inner, tenant.cloud_mtu(tenant.nat.session(session).attachment))?;
+        let flow = tenant.flow_from_office(class, &inner, conventional_lgwan, now)?;
+        fits(&inner, tenant.cloud_mtu(tenant.attachment_of(&flow)))?;
+        let session = tenant.session_of(flow, &inner, now)?;
         tenant.nat.translate_to_cloud(session, out.bytes_mut(), &inner, now);
         session
     };
@@ -135,9 +136,10 @@ pub fn cloud_to_office(
     if inner.is_icmp_error() {
         tenant.icmp_error_to_office(attachment, packet.bytes_mut(), &inner, conventional_lgwan, now)?;
     } else {
-        let session = tenant.session_from_cloud(attachment, &inner, conventional_lgwan, now)?;
+        let flow = tenant.flow_from_cloud(attachment, &inner, conventional_lgwan, now)?;
         fits(&inner, mtu)?;
         tenant.ready(tunnel, now)?;
+        let session = tenant.session_of(flow, &inner, now)?;
         mss::clamp(packet.bytes_mut(), &inner, tenant.inner_mtu().saturating_sub(TCP_HEADERS));
         tenant.nat.translate_to_office(session, packet.bytes_mut(), &inner, now);
     }

@@ -2,6 +2,8 @@
 //! numbers that change hands take nothing of their former owner along.
 #![cfg(feature = "simulation")]
 
+use std::num::NonZeroU16;
+
 use dataplane::drop_reason::DropReason;
 use dataplane::router_config::{SecretKey, TrafficClass};
 use dataplane::simulation::packets::{self, Seen, udp};
@@ -140,6 +142,16 @@ fn two_tenants_that_swap_their_keys_begin_anew_and_old_ciphertext_is_worth_nothi
     let of_b = documents("b");
     world.expect(&Counts::new().from_office("b", &of_b).to_cloud("b", &of_b).opened("b"), |world| world.office("a").send(&of_b));
     assert_eq!(world.cloud("b").received().len(), 1);
+}
+
+#[test]
+fn another_endpoint_beside_the_first_disturbs_no_tunnel_whether_it_comes_changes_or_goes() {
+    let mut world = twins(510);
+    crosses(&mut world, "a", &residents("a"), Counts::new().opened("a"));
+    for port in [NonZeroU16::new(51_821), NonZeroU16::new(51_822), None] {
+        world.reload(|plan| plan.spare_port = port);
+        crosses(&mut world, "a", &residents("a"), Counts::new());
+    }
 }
 
 #[test]

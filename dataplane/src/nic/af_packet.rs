@@ -129,7 +129,7 @@ pub(super) struct AfPacket {
     /// Slots filled whose frames the kernel had not taken at the last kick.
     unsent: bool,
     receive_lost: u64,
-    transmit_lost: u64,
+    transmit_refused: u64,
     description: NicDescription,
 }
 
@@ -137,7 +137,7 @@ impl AfPacket {
     /// Map the rings of an open socket.
     pub(super) fn new(socket: AfPacketSocket, description: NicDescription) -> io::Result<Self> {
         let rings = Mapping::shared(&socket.fd, (RECEIVE_SLOTS + TRANSMIT_SLOTS) * SLOT, 0)?;
-        Ok(Self { socket, rings, next_receive: 0, next_transmit: 0, unsent: false, receive_lost: 0, transmit_lost: 0, description })
+        Ok(Self { socket, rings, next_receive: 0, next_transmit: 0, unsent: false, receive_lost: 0, transmit_refused: 0, description })
     }
 
     fn slot(&self, number: usize) -> Slot {
@@ -215,7 +215,7 @@ impl Nic for AfPacket {
         let mut taken = 0;
         for packet in batch.iter() {
             if packet.len() > self.longest(packet.bytes()) {
-                self.transmit_lost += 1;
+                self.transmit_refused += 1;
             } else {
                 let mut slot = self.slot(RECEIVE_SLOTS + self.next_transmit);
                 if slot.status().load(Ordering::Acquire) != libc::TP_STATUS_AVAILABLE {
@@ -259,8 +259,8 @@ impl Nic for AfPacket {
         self.receive_lost
     }
 
-    fn transmit_lost(&mut self) -> u64 {
-        self.transmit_lost
+    fn transmit_refused(&mut self) -> u64 {
+        self.transmit_refused
     }
 
     fn description(&self) -> &NicDescription {

@@ -66,7 +66,7 @@ pub trait Nic: Send {
     fn receive_lost(&mut self) -> u64;
 
     /// Frames that the driver took for transmission and the kernel does not send, since the port was opened.
-    fn transmit_lost(&mut self) -> u64 {
+    fn transmit_refused(&mut self) -> u64 {
         0
     }
 

@@ -1,5 +1,6 @@
 //! The configuration of a world, and how it changes under the running worker.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use crate::counters::{PortCounters, TenantCounters};
@@ -15,13 +16,15 @@ pub struct Plan {
     pub tenants: Vec<TenantConfig>,
     /// The relay's private key.
     pub relay_key: SecretKey,
+    /// UDP port of a second endpoint with a key of its own, which no tenant uses.
+    pub spare_port: Option<NonZeroU16>,
     /// Destinations of conventional LGWAN traffic.
     pub conventional_lgwan: Vec<Ipv4Network>,
 }
 
 impl Plan {
     pub(super) fn new(tenants: Vec<TenantConfig>) -> Self {
-        Self { tenants, relay_key: SecretKey([0x77; 32]), conventional_lgwan: vec![network("192.0.2.128/25")] }
+        Self { tenants, relay_key: SecretKey([0x77; 32]), spare_port: None, conventional_lgwan: vec![network("192.0.2.128/25")] }
     }
 
     /// The tenant called `name`.
@@ -62,9 +65,14 @@ pub(super) fn compile(plan: &Plan, ports: &[PortConfig], old: &[TenantEntry]) ->
             tunnel_counters: counters,
         }
     };
+    let mut endpoints = vec![EndpointConfig { name: "tokyo-a".into(), port: ACCESS, kind }];
+    endpoints.extend(plan.spare_port.map(|listen| {
+        let kind = EndpointKind::WireGuard { listen, private_key: SecretKey([0x78; 32]) };
+        EndpointConfig { name: "tokyo-b".into(), port: ACCESS, kind }
+    }));
     RouterConfig {
         ports: ports.to_vec(),
-        endpoints: vec![EndpointConfig { name: "tokyo-a".into(), port: ACCESS, kind }],
+        endpoints,
         conventional_lgwan: plan.conventional_lgwan.clone(),
         tenants: plan.tenants.iter().map(entry).collect(),
     }

@@ -41,6 +41,15 @@ pub struct TenantTunnel {
     pub moved: bool,
 }
 
+/// What a packet belongs to.
+#[derive(Clone, Copy, Debug)]
+pub enum Flow {
+    /// A session.
+    Known(SessionId),
+    /// None yet, but the rules would open it.
+    New(NewFlow),
+}
+
 /// One municipality.
 pub struct Tenant {
     /// Its configuration.
@@ -121,40 +130,39 @@ impl Tenant {
         if self.config.isolated_classes[class as usize] { Err(DropReason::ClassIsolated) } else { Ok(()) }
     }
 
-    /// The session of a packet that left a tunnel; opens one where the rules allow it.
+    /// The flow of a packet that left a tunnel: a session, or what the rules would open.
     ///
     /// # Errors
-    /// Reasons of the policy and NAT stages.
-    pub fn session_from_office(
+    /// Reasons of the policy stage.
+    pub fn flow_from_office(
         &mut self,
         class: TrafficClass,
         inner: &Inner,
         conventional_lgwan: &[Ipv4Network],
         now: Instant,
-    ) -> Result<SessionId, DropReason> {
+    ) -> Result<Flow, DropReason> {
         if let Some(session) = self.nat.find_from_office(inner) {
             self.check_generation(session, conventional_lgwan, now)?;
-            return Ok(session);
+            return Ok(Flow::Known(session));
         }
-        let flow = self.policy.open_to_cloud(&self.config, conventional_lgwan, class, opening(inner))?;
-        self.open(flow, inner, now)
+        self.policy.open_to_cloud(&self.config, conventional_lgwan, class, opening(inner)).map(Flow::New)
     }
 
-    /// The session of a packet from a cloud network; opens one where a callback allows it.
+    /// The flow of a packet from a cloud network: a session, or what a callback would open.
     ///
     /// # Errors
-    /// Reasons of the policy and NAT stages.
-    pub fn session_from_cloud(
+    /// Reasons of the policy stage, and [`DropReason::NoSession`].
+    pub fn flow_from_cloud(
         &mut self,
         attachment: AttachmentId,
         inner: &Inner,
         conventional_lgwan: &[Ipv4Network],
         now: Instant,
-    ) -> Result<SessionId, DropReason> {
+    ) -> Result<Flow, DropReason> {
         if let Some(session) = self.nat.find_from_cloud(attachment, inner) {
             self.check_generation(session, conventional_lgwan, now)?;
             self.admit_class(self.nat.session(session).class)?;
-            return Ok(session);
+            return Ok(Flow::Known(session));
         }
         let flow = match self.policy.open_to_office(&self.config, attachment, opening(inner)) {
             // To a translated office address it was meant as an answer; to anything else it never had a chance.
@@ -164,7 +172,27 @@ impl Tenant {
             outcome => outcome?,
         };
         self.admit_class(flow.class)?;
-        self.open(flow, inner, now)
+        Ok(Flow::New(flow))
+    }
+
+    /// The attachment that a flow goes over.
+    #[must_use]
+    pub fn attachment_of(&self, flow: &Flow) -> AttachmentId {
+        match flow {
+            Flow::Known(session) => self.nat.session(*session).attachment,
+            Flow::New(flow) => flow.attachment,
+        }
+    }
+
+    /// The flow's session, opened where there is none: the last step before the packet goes on, so that a loss costs no state.
+    ///
+    /// # Errors
+    /// Reasons of the NAT stage.
+    pub fn session_of(&mut self, flow: Flow, inner: &Inner, now: Instant) -> Result<SessionId, DropReason> {
+        match flow {
+            Flow::Known(session) => Ok(session),
+            Flow::New(flow) => self.open(&flow, inner, now),
+        }
     }
 
     /// Whether the cloud knows office hosts by `address` here: one of a pool or of a static translation, and no callback's.
@@ -173,8 +201,8 @@ impl Tenant {
         self.attachments[usize::from(attachment.0)].owns(address) && !self.config.callbacks.iter().any(is_callback)
     }
 
-    fn open(&mut self, flow: NewFlow, inner: &Inner, now: Instant) -> Result<SessionId, DropReason> {
-        let session = self.nat.open(&flow, self.generation, inner, now)?;
+    fn open(&mut self, flow: &NewFlow, inner: &Inner, now: Instant) -> Result<SessionId, DropReason> {
+        let session = self.nat.open(flow, self.generation, inner, now)?;
         self.counters.sessions_opened.add(1);
         Ok(session)
     }

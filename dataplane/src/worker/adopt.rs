@@ -31,6 +31,13 @@ struct Change<'a> {
     entry: &'a TenantEntry,
 }
 
+fn make_endpoint(endpoint: &EndpointConfig, config: &RouterConfig) -> Endpoint {
+    let EndpointKind::WireGuard { listen, private_key } = &endpoint.kind;
+    let address = config.ports[usize::from(endpoint.port.0)].address.expect("validated: a port with endpoints has an address");
+    let local = SocketAddrV4::new(address.ip(), listen.get());
+    Endpoint { port: endpoint.port, local, listener: WireGuardListener::new(private_key) }
+}
+
 /// The relay's presence in the network of each port that has an address.
 pub(super) fn access_interfaces(config: &RouterConfig) -> Vec<Option<Interface>> {
     let ports = (0u8..).zip(&config.ports);
@@ -46,11 +53,9 @@ impl Worker {
         let old = std::mem::replace(&mut self.config, config);
         let config = Arc::clone(&self.config);
         self.retire_missing(&config, now);
-        if self.endpoints.is_empty() || old.endpoints != config.endpoints {
-            self.replace_endpoints(&config, now);
-        }
+        let renewed = self.replace_endpoints(&old, &config);
         // Keys and VLANs may move from one tenant to another: first everybody lets go, then everybody takes.
-        let changes: Vec<Change<'_>> = config.tenants.iter().filter_map(|entry| self.let_go(entry, now)).collect();
+        let changes: Vec<Change<'_>> = config.tenants.iter().filter_map(|entry| self.let_go(entry, &renewed, now)).collect();
         for change in changes {
             match change.id {
                 Some(id) => self.change_tenant(id, change.kept, change.entry, now),
@@ -85,36 +90,39 @@ impl Worker {
         }
     }
 
-    /// Another key or port of the relay's own: every tunnel of the endpoint begins anew.
-    fn replace_endpoints(&mut self, config: &RouterConfig, now: Instant) {
-        let ids: Vec<TenantId> = self.names.values().copied().collect();
-        for id in ids {
-            if let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() {
-                for slot in tenant.tunnels.drain(..) {
-                    self.tunnels.remove(slot.index, now);
-                }
-            }
+    /// Take over the relay's own ends of tunnels. Returns which of them are new or not as they were: their tunnels begin anew.
+    fn replace_endpoints(&mut self, old: &RouterConfig, config: &RouterConfig) -> Vec<bool> {
+        let mut standing: Vec<Option<Endpoint>> = std::mem::take(&mut self.endpoints).into_iter().map(Some).collect();
+        let mut renewed = Vec::with_capacity(config.endpoints.len());
+        for (index, endpoint) in config.endpoints.iter().enumerate() {
+            let same = old.endpoints.get(index) == Some(endpoint);
+            let kept = if same { standing.get_mut(index).and_then(Option::take) } else { None };
+            renewed.push(kept.is_none());
+            self.endpoints.push(kept.unwrap_or_else(|| make_endpoint(endpoint, config)));
         }
-        let endpoint = |endpoint: &EndpointConfig| {
-            let EndpointKind::WireGuard { listen, private_key } = &endpoint.kind;
-            let address = config.ports[usize::from(endpoint.port.0)].address.expect("validated: a port with endpoints has an address");
-            let local = SocketAddrV4::new(address.ip(), listen.get());
-            Endpoint { port: endpoint.port, local, listener: WireGuardListener::new(private_key) }
-        };
-        self.endpoints = config.endpoints.iter().map(endpoint).collect();
+        let own_ports = self.own_ports();
+        self.tenants.iter_mut().flatten().for_each(|tenant| tenant.nat.set_reserved_ports(&own_ports));
+        renewed
+    }
+
+    /// UDP ports that the relay listens on.
+    fn own_ports(&self) -> Vec<u16> {
+        self.endpoints.iter().map(|endpoint| endpoint.local.port()).collect()
     }
 
     /// `None` for a tenant that stays as it is. The tunnels of a changed one that do not go on end here.
-    fn let_go<'a>(&mut self, entry: &'a TenantEntry, now: Instant) -> Option<Change<'a>> {
+    fn let_go<'a>(&mut self, entry: &'a TenantEntry, renewed: &[bool], now: Instant) -> Option<Change<'a>> {
         let Some(id) = self.names.get(&entry.config.name).copied() else { return Some(Change { id: None, kept: Vec::new(), entry }) };
         let tenant = self.tenants[id.0 as usize].as_deref_mut()?;
-        let complete = tenant.tunnels.len() == entry.config.tunnels.len();
-        if complete && (Arc::ptr_eq(&tenant.config, &entry.config) || tenant.config == entry.config) {
+        let is_renewed = |tunnel: &TunnelConfig| renewed[usize::from(tunnel.endpoint.0)];
+        let anew = entry.config.tunnels.iter().any(is_renewed);
+        if !anew && (Arc::ptr_eq(&tenant.config, &entry.config) || tenant.config == entry.config) {
             return None;
         }
         let old = std::mem::take(&mut tenant.tunnels).into_iter().enumerate();
         let kept = old.map(|(index, tunnel)| {
-            let goes_on = entry.config.tunnels.get(index) == tenant.config.tunnels.get(index);
+            let wanted = entry.config.tunnels.get(index);
+            let goes_on = wanted == tenant.config.tunnels.get(index) && !wanted.is_some_and(is_renewed);
             if !goes_on {
                 self.tunnels.remove(tunnel.index, now);
             }
@@ -131,7 +139,7 @@ impl Worker {
         }
         let tunnels = self.make_tunnels(id, entry, Vec::new(), now);
         let seed = self.next_seed();
-        let own_ports: Vec<u16> = self.endpoints.iter().map(|endpoint| endpoint.local.port()).collect();
+        let own_ports = self.own_ports();
         self.tenants[slot] = Some(Box::new(Tenant::new(entry, tunnels, &own_ports, seed, now)));
         self.names.insert(Arc::clone(&entry.config.name), id);
     }

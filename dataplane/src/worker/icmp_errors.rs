@@ -15,10 +15,11 @@ impl Worker {
     pub(super) fn explain_to_office(&mut self, key: TunnelKey, reason: DropReason, lost: &Packet, now: Instant) {
         let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
         let mtu = tenant.config.attachments.iter().map(|attachment| attachment.mtu).min().unwrap_or(u16::MAX);
-        let Some(kind) = icmp_error_for(reason, mtu) else { return };
-        // The office's WireGuard lets in what comes from the addresses that it sends to (AllowedIPs), and from no other: an error from
-        // an address of the relay's own, the outer end of the tunnel, would be lost there.
-        let Ok(Inner { destination: from, .. }) = Inner::parse(lost.bytes()) else { return };
+        let Ok(inner) = Inner::parse(lost.bytes()) else { return };
+        let Some(kind) = icmp_error_for(reason, &inner, mtu) else { return };
+        // The destination speaks for itself: WireGuard at the office lets in only sources that it sends to (AllowedIPs), and the
+        // relay's own address is none of them.
+        let from = inner.destination;
         let Some(mut plain) = self.ledger.blank() else { return };
         let Some(mut out) = self.ledger.blank() else { return self.ledger.release(plain) };
         let written = icmp::icmp_error(plain.spare_mut(), kind, from, lost.bytes());
@@ -37,8 +38,8 @@ impl Worker {
     /// Tell a cloud host why its packet was lost, where ICMP has a word for it. `lost` is the untranslated packet.
     pub(super) fn explain_to_cloud(&mut self, id: TenantId, attachment: AttachmentId, reason: DropReason, lost: &Packet, now: Instant) {
         let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { return };
-        let Some(kind) = icmp_error_for(reason, tenant.inner_mtu()) else { return };
         let Ok(inner) = Inner::parse(lost.bytes()) else { return };
+        let Some(kind) = icmp_error_for(reason, &inner, tenant.inner_mtu()) else { return };
         let interface = &tenant.attachments[usize::from(attachment.0)];
         let (from, next_hop) = (interface.address(), interface.next_hop(inner.source));
         let Some(mut out) = self.ledger.blank() else { return };
@@ -56,9 +57,10 @@ impl Worker {
 }
 
 /// What ICMP says about a loss: RFC 792, RFC 1191, and RFC 6888 REQ-11 for exhausted tables. The rest is lost in silence.
-fn icmp_error_for(reason: DropReason, mtu: u16) -> Option<IcmpErrorKind> {
+fn icmp_error_for(reason: DropReason, lost: &Inner, mtu: u16) -> Option<IcmpErrorKind> {
     match reason {
-        DropReason::PacketTooBig => Some(IcmpErrorKind::FragmentationNeeded { next_hop_mtu: mtu }),
+        // RFC 1191 section 4: only a sender that forbade fragments asks to be told.
+        DropReason::PacketTooBig if lost.dont_fragment => Some(IcmpErrorKind::FragmentationNeeded { next_hop_mtu: mtu }),
         DropReason::HopLimitExceeded => Some(IcmpErrorKind::TimeExceeded),
         DropReason::SessionTableFull | DropReason::SessionRateLimited | DropReason::PortsExhausted => Some(IcmpErrorKind::HostUnreachable),
         DropReason::TunnelDown | DropReason::TunnelPeerAddressUnknown => Some(IcmpErrorKind::HostUnreachable),

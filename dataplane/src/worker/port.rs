@@ -56,10 +56,13 @@ impl Port {
             return;
         }
         let (queued, bytes) = (self.queue.len(), total_bytes(&self.queue));
+        let refused_before = self.nic.transmit_refused();
         self.nic.transmit(&mut ledger.frames, &mut self.queue);
-        let sent = (queued - self.queue.len()) as u64;
+        let refused = self.nic.transmit_refused() - refused_before;
+        let sent = (queued - self.queue.len()) as u64 - refused;
         self.counters.transmitted.add(sent, bytes - total_bytes(&self.queue));
         ledger.transmitted(sent);
+        ledger.lost(refused, DropReason::TransmitRefused, &self.counters.drops);
         for packet in self.queue.drain(..) {
             ledger.dropped(packet, DropReason::TransmitQueueFull, &self.counters.drops);
         }

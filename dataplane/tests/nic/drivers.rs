@@ -39,7 +39,7 @@ fn forwards_everything(driver: Driver, mode: &str) {
     }
     assert_eq!(arrived.len(), frames.len());
     assert!(arrived == frames, "every frame arrives as it was sent, in order");
-    assert_eq!((ports[0].nic.receive_lost(), ports[1].nic.transmit_lost()), (0, 0));
+    assert_eq!((ports[0].nic.receive_lost(), ports[1].nic.transmit_refused()), (0, 0));
     ports[1].nic.receive(&mut pool, &mut batch);
     ports[1].nic.transmit(&mut pool, &mut batch);
     let held: usize = ports.iter().map(|port| port.nic.held()).sum();
@@ -137,7 +137,7 @@ fn af_packet_names_what_it_loses() {
         taken.into_iter().for_each(|frame| relay.pool.put(frame));
         relay.send(&[plain_frame(1, 1515), tagged(&plain_frame(2, 1514), &[(0x8100, 5)]), plain_frame(3, 60)]);
         assert_eq!(far.receive_until(2).len(), 2);
-        assert_eq!(relay.port.nic.transmit_lost(), 1);
+        assert_eq!(relay.port.nic.transmit_refused(), 1);
         relay.assert_no_frame_lost();
     });
 }

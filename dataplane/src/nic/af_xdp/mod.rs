@@ -40,7 +40,7 @@ pub(super) struct AfXdp {
     lend_to_receive: usize,
     /// Frames in transmit and completion ring.
     lent_to_transmit: usize,
-    transmit_lost: u64,
+    transmit_refused: u64,
     socket: AfXdpSocket,
     /// After the socket, so that the kernel is done with the memory before it goes.
     umem: Arc<Umem>,
@@ -61,7 +61,7 @@ impl AfXdp {
             lent_to_receive: 0,
             lend_to_receive: lend.min(socket::FILL_ENTRIES as usize),
             lent_to_transmit: 0,
-            transmit_lost: 0,
+            transmit_refused: 0,
             socket,
             umem: Arc::clone(pool.umem()),
             description,
@@ -164,7 +164,7 @@ impl Nic for AfXdp {
         for packet in batch.drain(..taken) {
             // The kernel skips an empty descriptor and never gives its frame back.
             if packet.is_empty() {
-                self.transmit_lost += 1;
+                self.transmit_refused += 1;
                 pool.put(packet.into_frame());
                 continue;
             }
@@ -200,8 +200,8 @@ impl Nic for AfXdp {
         statistics.map_or(0, |statistics| statistics.rx_dropped + statistics.rx_ring_full)
     }
 
-    fn transmit_lost(&mut self) -> u64 {
-        self.transmit_lost
+    fn transmit_refused(&mut self) -> u64 {
+        self.transmit_refused
     }
 
     fn description(&self) -> &NicDescription {
