@@ -197,7 +197,7 @@ impl TenantNew {
         }
         writeln!(text, "MTU = {mtu}\n\n[Peer]\nPublicKey = {}", keygen::public_key(&relay_key))?;
         writeln!(text, "PresharedKey = {}", *encoded(&secrets.preshared_key))?;
-        writeln!(text, "Endpoint = {address}:{listen}\nAllowedIPs = {}", joined(&relay.shared_addresses))?;
+        writeln!(text, "Endpoint = {address}:{listen}\n{ALLOWED_IPS_HELP}AllowedIPs = {}", joined(&relay.shared_addresses))?;
         // Under the half minute that many carriers' and firewalls' address translation keeps an idle UDP flow.
         writeln!(text, "PersistentKeepalive = 25")?;
         Ok(text)
@@ -207,6 +207,10 @@ impl TenantNew {
 const SERVICES_HELP: &str = "# Nothing is open until it is named here:
 # services:
 #   - {name: 住民記録, class: mynumber, global: 203.0.113.10, private: 10.10.0.10, allow: [tcp/443]}
+";
+
+/// WireGuard loses a packet whose source is not in `AllowedIPs`, without a word to anybody.
+const ALLOWED_IPS_HELP: &str = "# Add the `private` prefixes of services without `global`, and the `from` of callbacks without `as`:
 ";
 
 fn encoded(key: &[u8; 32]) -> Zeroizing<String> {
@@ -276,6 +280,9 @@ tenants: tenants/*.yaml
         for line in ["Endpoint = 192.0.2.1:51820", "MTU = 1440", "PersistentKeepalive = 25", "AllowedIPs = 203.0.113.0/26"] {
             assert!(conf.lines().any(|has| has == line), "{line} in\n{conf}");
         }
+        let allowed = conf.lines().position(|line| line.starts_with("AllowedIPs")).expect("there");
+        let comment = conf.lines().nth(allowed - 1).expect("a line before it");
+        assert!(comment.starts_with('#') && comment.contains("services without `global`") && comment.contains("callbacks without `as`"));
         let loaded = config::load(&directory.path().join("relay.yaml"), Purpose::Run);
         let relay = loaded.relay.unwrap_or_else(|| panic!("{:?}", loaded.problems));
         let key = conf.lines().find_map(|line| line.strip_prefix("PrivateKey = ")).expect("a key");

@@ -17,6 +17,10 @@ use super::tree::{Key, Node, Value};
 const MOST_TUNNELS: usize = 8;
 const MOST_CLOUDS: usize = 16;
 const MOST_PREFIXES: usize = 64;
+/// Mapping slots for so many are reserved at once, for each tenant.
+const MOST_SESSIONS: i64 = 200_000;
+/// A flow looks long for a free port in a pool that is nearly full; more of them would take the worker from all other tenants.
+const MOST_NEW_SESSIONS_PER_SECOND: i64 = 5_000;
 const MOST_ALLOWED: usize = 32;
 const MOST_STATIC: usize = 4_096;
 pub(super) const MOST_SERVICES: usize = 256;
@@ -364,11 +368,11 @@ fn static_pairs(node: &Node, problems: &mut Problems) -> Option<Vec<StaticEntry>
 fn limits(node: &Node, problems: &mut Problems) -> Option<LimitsEntry> {
     let mut map = MapReader::open("`limits`", node, problems)?;
     let entry = LimitsEntry {
-        sessions: map.optional("sessions", problems, integer("the number of sessions", 1..=1_000_000)),
+        sessions: map.optional("sessions", problems, integer("the number of sessions", 1..=MOST_SESSIONS)),
         new_sessions_per_second: map.optional(
             "new_sessions_per_second",
             problems,
-            integer("the number of new sessions a second", 1..=100_000),
+            integer("the number of new sessions a second", 1..=MOST_NEW_SESSIONS_PER_SECOND),
         ),
     };
     map.finish(problems);

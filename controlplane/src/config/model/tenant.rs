@@ -133,9 +133,9 @@ impl fmt::Display for Vlan {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// 1 to 1,000,000.
+    /// 1 to 200,000.
     pub sessions: u32,
-    /// 1 to 100,000.
+    /// 1 to 5,000.
     pub new_sessions_per_second: u32,
 }
 

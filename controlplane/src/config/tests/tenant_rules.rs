@@ -197,14 +197,18 @@ fn a_loopback_office_prefix() {
 
 #[test]
 fn limits_out_of_range() {
-    let found = problems_after(&[(CHUO, "source:", "limits: {sessions: 0, new_sessions_per_second: 1000000}\nsource:")]);
+    let found = problems_after(&[(CHUO, "source:", "limits: {sessions: 0, new_sessions_per_second: 5001}\nsource:")]);
     assert_eq!(
         found,
         [
-            "error: tenants/chuo.yaml:9:20 limits.sessions: 0 is out of range: the number of sessions is 1 to 1000000",
-            "error: tenants/chuo.yaml:9:48 limits.new_sessions_per_second: 1000000 is out of range: the number of new sessions a second is 1 to 100000"
+            "error: tenants/chuo.yaml:9:20 limits.sessions: 0 is out of range: the number of sessions is 1 to 200000",
+            "error: tenants/chuo.yaml:9:48 limits.new_sessions_per_second: 5001 is out of range: the number of new sessions a second is 1 to 5000"
         ]
     );
+    let found = problems_after(&[(CHUO, "source:", "limits: {sessions: 200001}\nsource:")]);
+    assert_eq!(found, ["error: tenants/chuo.yaml:9:20 limits.sessions: 200001 is out of range: the number of sessions is 1 to 200000"]);
+    let found = problems_after(&[(CHUO, "source:", "limits: {sessions: 200000, new_sessions_per_second: 5000}\nsource:")]);
+    assert_eq!(found, NOTHING);
 }
 
 #[test]
