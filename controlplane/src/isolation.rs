@@ -51,6 +51,7 @@ pub struct Isolation {
 pub struct Isolations {
     path: PathBuf,
     list: Vec<Isolation>,
+    saved: bool,
 }
 
 impl Isolations {
@@ -60,7 +61,7 @@ impl Isolations {
     /// When the file cannot be read or understood: the relay must not start without its cut-offs.
     pub fn load(path: &Path) -> io::Result<Self> {
         let list = durable_file::read_json(path)?.unwrap_or_default();
-        Ok(Self { path: path.to_owned(), list })
+        Ok(Self { path: path.to_owned(), list, saved: true })
     }
 
     /// All of them, oldest first.
@@ -69,34 +70,41 @@ impl Isolations {
         &self.list
     }
 
-    /// Add a cut-off, or renew the reason of one that stands, and write the file.
-    ///
-    /// # Errors
-    /// When the file cannot be written; nothing has changed then.
-    pub fn isolate(&mut self, isolation: Isolation) -> io::Result<()> {
-        let mut list = self.list.clone();
-        list.retain(|standing| standing.scope != isolation.scope);
-        list.push(isolation);
-        self.replace(list)
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// End the cut-off of exactly this scope and write the file; `false` where there is none.
-    ///
-    /// # Errors
-    /// When the file cannot be written; nothing has changed then.
-    pub fn reopen(&mut self, scope: &Scope) -> io::Result<bool> {
-        let mut list = self.list.clone();
-        list.retain(|standing| standing.scope != *scope);
-        if list.len() == self.list.len() {
-            return Ok(false);
-        }
-        self.replace(list)?;
-        Ok(true)
+    /// Add a cut-off, or renew the reason of one that stands. An emergency does not wait for a disk: [`Self::save`] comes afterwards.
+    pub fn isolate(&mut self, isolation: Isolation) {
+        self.list.retain(|standing| standing.scope != isolation.scope);
+        self.list.push(isolation);
+        self.saved = false;
     }
 
-    fn replace(&mut self, list: Vec<Isolation>) -> io::Result<()> {
-        durable_file::replace_json(&self.path, &list)?;
-        self.list = list;
+    /// End the cut-off of exactly this scope; `false` where there is none. [`Self::save`] comes afterwards.
+    pub fn reopen(&mut self, scope: &Scope) -> bool {
+        let before = self.list.len();
+        self.list.retain(|standing| standing.scope != *scope);
+        let ended = self.list.len() < before;
+        self.saved &= !ended;
+        ended
+    }
+
+    /// Whether a restart would find this list.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        self.saved
+    }
+
+    /// Write the file.
+    ///
+    /// # Errors
+    /// When it cannot be written: a restart would find the list as it was last saved.
+    pub fn save(&mut self) -> io::Result<()> {
+        durable_file::replace_json(&self.path, &self.list)?;
+        self.saved = true;
         Ok(())
     }
 
@@ -153,8 +161,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("isolations.json");
         let mut first = Isolations::load(&path).expect("no file yet");
-        first.isolate(isolation("131016-chiyoda", None)).expect("written");
-        first.isolate(isolation("131024-chuo", Some("税"))).expect("written");
+        first.isolate(isolation("131016-chiyoda", None));
+        first.isolate(isolation("131024-chuo", Some("税")));
+        assert!(!first.is_saved());
+        first.save().expect("written");
         let second = Isolations::load(&path).expect("after a restart");
         assert_eq!(second.list(), first.list());
         assert_eq!(second.list()[0].reason, "malware found");
@@ -165,12 +175,12 @@ mod tests {
     fn isolating_twice_renews_and_reopening_ends_exactly_one_scope() {
         let directory = tempfile::tempdir().expect("a directory");
         let mut isolations = Isolations::load(&directory.path().join("i.json")).expect("no file yet");
-        isolations.isolate(isolation("a", None)).expect("written");
-        isolations.isolate(isolation("a", Some("税"))).expect("written");
-        isolations.isolate(Isolation { reason: "still there".into(), ..isolation("a", None) }).expect("written");
+        isolations.isolate(isolation("a", None));
+        isolations.isolate(isolation("a", Some("税")));
+        isolations.isolate(Isolation { reason: "still there".into(), ..isolation("a", None) });
         assert_eq!(isolations.list().len(), 2);
-        assert!(isolations.reopen(&isolation("a", None).scope).expect("written"));
-        assert!(!isolations.reopen(&isolation("a", None).scope).expect("nothing to write"));
+        assert!(isolations.reopen(&isolation("a", None).scope));
+        assert!(!isolations.reopen(&isolation("a", None).scope));
         assert_eq!(isolations.list().len(), 1, "the service is still cut off");
     }
 
@@ -183,9 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_fails_changes_nothing() {
+    fn a_cut_off_that_cannot_be_written_stands_and_is_known_to_be_unsaved() {
         let mut isolations = Isolations::load(Path::new("/nonexistent/i.json")).expect("no file yet");
-        assert!(isolations.isolate(isolation("a", None)).is_err());
-        assert!(isolations.list().is_empty());
+        isolations.isolate(isolation("a", None));
+        assert!(isolations.save().is_err());
+        assert!(isolations.concerns("a") && !isolations.is_saved());
     }
 }

@@ -77,9 +77,15 @@ pub enum IsolationRefused {
     /// Nothing of this scope is cut off.
     #[error("this is not isolated: `chukei show isolations` lists what is")]
     NotIsolated,
-    /// The file of cut-offs cannot be written.
-    #[error("nothing was changed, as the state directory cannot be written: {0}")]
-    Io(#[from] io::Error),
+}
+
+/// What a cut-off, or its end, came to.
+#[derive(Debug)]
+pub struct CutOff {
+    /// Whether every worker obeys already.
+    pub effective: bool,
+    /// Why a restart would undo it. It is written anew every second until that succeeds.
+    pub unsaved: Option<io::Error>,
 }
 
 impl State {
@@ -191,35 +197,45 @@ impl Relay {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Cut off what `isolation` names; returns once every worker obeys, with `false` where one does not yet.
+    /// Cut off what `isolation` names; returns once every worker obeys, or it is clear that one does not yet.
     ///
     /// # Errors
     /// Why nothing was cut off.
-    pub async fn isolate(&self, isolation: Isolation) -> Result<bool, IsolationRefused> {
-        let generation = {
+    pub async fn isolate(&self, isolation: Isolation) -> Result<CutOff, IsolationRefused> {
+        let (generation, unsaved) = {
             let mut state = self.state();
             state.check_scope(&isolation.scope)?;
-            state.isolations.isolate(isolation)?;
-            state.publish(clock::now());
-            state.generation
+            state.isolations.isolate(isolation);
+            self.publish_and_save(&mut state)
         };
-        Ok(self.adopted(generation).await)
+        Ok(CutOff { effective: self.adopted(generation).await, unsaved })
     }
 
-    /// End the cut-off of `scope`; returns once every worker obeys, with `false` where one does not yet.
+    /// End the cut-off of `scope`; returns once every worker obeys, or it is clear that one does not yet.
     ///
     /// # Errors
     /// Why nothing was opened.
-    pub async fn reopen(&self, scope: &Scope) -> Result<bool, IsolationRefused> {
-        let generation = {
+    pub async fn reopen(&self, scope: &Scope) -> Result<CutOff, IsolationRefused> {
+        let (generation, unsaved) = {
             let mut state = self.state();
-            if !state.isolations.reopen(scope)? {
+            if !state.isolations.reopen(scope) {
                 return Err(IsolationRefused::NotIsolated);
             }
-            state.publish(clock::now());
-            state.generation
+            self.publish_and_save(&mut state)
         };
-        Ok(self.adopted(generation).await)
+        Ok(CutOff { effective: self.adopted(generation).await, unsaved })
+    }
+
+    /// The workers first: a cut-off must not wait for a disk, nor fail with a full one.
+    fn publish_and_save(&self, state: &mut State) -> (u64, Option<io::Error>) {
+        state.publish(clock::now());
+        self.workers.wake();
+        let unsaved = state.isolations.save().err();
+        if let Some(error) = &unsaved {
+            let file = state.isolations.path().display();
+            tracing::error!(%file, %error, "the list of cut-offs cannot be written: a restart would find the one before");
+        }
+        (state.generation, unsaved)
     }
 
     /// Wait until every worker works with `generation`, but not for ever.
@@ -264,6 +280,9 @@ impl Relay {
         }
         let mut state = self.state();
         state.publisher.free_retired();
+        if !state.isolations.is_saved() && state.isolations.save().is_ok() {
+            tracing::info!("the list of cut-offs is on disk again");
+        }
         if state.next_boundary.is_some_and(|boundary| boundary <= now.unix_timestamp()) {
             let changes = state.publish(now);
             tracing::info!(tenants = ?changes.changed, generation = state.generation, "the validity of rules has changed");

@@ -13,7 +13,7 @@ use super::viewer::Viewer;
 use crate::clock;
 use crate::isolation::{Isolation, Scope};
 use crate::registry::Changes;
-use crate::relay::{IsolationRefused, Relay};
+use crate::relay::{CutOff, IsolationRefused, Relay};
 use crate::reload::{ReloadRefused, Reloaded};
 
 /// Longer reasons belong into a ticket.
@@ -62,6 +62,7 @@ fn done(reloaded: &Reloaded) -> Done {
         ),
         warnings: reloaded.warnings.iter().map(ToString::to_string).collect(),
         effective: reloaded.adopted,
+        saved: true,
     }
 }
 
@@ -85,16 +86,27 @@ pub(super) async fn isolate(State(relay): State<Arc<Relay>>, viewer: Viewer, Jso
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "give a class or a service, not both"));
     }
     let isolation = Isolation { scope: scope.clone(), reason: reason.clone(), by: viewer.who.clone(), at: clock::now() };
-    let effective = relay.isolate(isolation).await?;
+    let cut_off = relay.isolate(isolation).await?;
     tracing::warn!(target: "audit", who = viewer.who, tenant = scope.tenant, class = scope.class, service = scope.service, reason, "isolated");
-    Ok(Json(Done { message: format!("{scope}: isolated"), warnings: Vec::new(), effective }))
+    Ok(Json(carried_out(format!("{scope}: isolated"), &cut_off, "would not outlive a restart")))
 }
 
 pub(super) async fn reopen(State(relay): State<Arc<Relay>>, viewer: Viewer, Json(scope): Json<Scope>) -> Changed {
     permit(&viewer, Some(&scope.tenant), "reopen")?;
-    let effective = relay.reopen(&scope).await?;
+    let cut_off = relay.reopen(&scope).await?;
     tracing::warn!(target: "audit", who = viewer.who, tenant = scope.tenant, class = scope.class, service = scope.service, "reopened");
-    Ok(Json(Done { message: format!("{scope}: reopened"), warnings: Vec::new(), effective }))
+    Ok(Json(carried_out(format!("{scope}: reopened"), &cut_off, "a restart would bring the cut-off back")))
+}
+
+/// `otherwise` is what a restart does to a change that is not on disk.
+fn carried_out(message: String, cut_off: &CutOff, otherwise: &str) -> Done {
+    let warning = |error: &std::io::Error| {
+        format!(
+            "warning: in force, but {otherwise}: the directory `state` cannot be written ({error}); mend it, the relay tries every second"
+        )
+    };
+    let CutOff { effective, unsaved } = cut_off;
+    Done { message, warnings: unsaved.iter().map(warning).collect(), effective: *effective, saved: unsaved.is_none() }
 }
 
 impl From<IsolationRefused> for ApiError {
@@ -103,7 +115,6 @@ impl From<IsolationRefused> for ApiError {
             IsolationRefused::NoSuchTenant => Self::no_such_tenant(),
             IsolationRefused::NoSuchClass => Self::new(StatusCode::BAD_REQUEST, refused.to_string()),
             IsolationRefused::NoSuchRule | IsolationRefused::NotIsolated => Self::new(StatusCode::NOT_FOUND, refused.to_string()),
-            IsolationRefused::Io(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, refused.to_string()),
         }
     }
 }

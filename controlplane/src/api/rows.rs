@@ -35,11 +35,13 @@ pub struct Failure {
 pub struct Done {
     /// A sentence.
     pub message: String,
-    /// Warnings about a configuration.
+    /// What is odd about it all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Whether every worker obeys already.
     pub effective: bool,
+    /// Whether a restart finds it so.
+    pub saved: bool,
 }
 
 /// Packets and bytes.

@@ -145,6 +145,25 @@ async fn a_reason_cannot_forge_a_second_line() {
 }
 
 #[tokio::test]
+async fn a_cut_off_that_is_not_on_disk_succeeds_with_a_warning() {
+    let site = Site::new();
+    let _relay = served(&site).await;
+    std::fs::rename(site.path("state"), site.path("state.away")).expect("moved");
+    site.write("state", "");
+    let change = async |path: &str, body: &str| {
+        let (status, answer) = ask(&site, "POST", path, body).await;
+        assert_eq!(status, 200, "{answer}");
+        serde_json::from_str::<rows::Done>(&answer).expect("done")
+    };
+    let isolated = change("/v1/isolate", r#"{"scope":{"tenant":"131016-chiyoda"},"reason":"malware"}"#).await;
+    assert!(isolated.effective && !isolated.saved);
+    assert!(isolated.warnings[0].starts_with("warning: in force, but would not outlive a restart"), "{isolated:?}");
+    let reopened = change("/v1/reopen", r#"{"tenant":"131016-chiyoda"}"#).await;
+    assert!(reopened.effective && !reopened.saved);
+    assert!(reopened.warnings[0].starts_with("warning: in force, but a restart would bring the cut-off back"), "{reopened:?}");
+}
+
+#[tokio::test]
 async fn the_socket_is_closed_to_others_and_a_killed_runs_leftover_is_replaced_but_a_living_relay_is_not() {
     let site = Site::new();
     let path = site.path("api.sock");

@@ -59,8 +59,8 @@ async fn what_needs_a_restart_is_refused_by_name() {
 async fn a_cut_off_holds_through_reload_and_restart_until_it_is_reopened() {
     let site = Site::new();
     let relay = site.start(clock::now());
-    assert!(relay.isolate(isolation("131016-chiyoda", None)).await.expect("isolated"), "the worker obeys before the answer");
-    assert!(relay.isolate(isolation("131024-chuo", Some("税"))).await.expect("isolated"));
+    assert!(relay.isolate(isolation("131016-chiyoda", None)).await.expect("isolated").effective, "the worker obeys before the answer");
+    assert!(relay.isolate(isolation("131024-chuo", Some("税"))).await.expect("isolated").effective);
     let holds = |relay: &Relay| {
         entry(relay, "131016-chiyoda").config.isolated && entry(relay, "131024-chuo").config.services[0].state == RuleState::Isolated
     };
@@ -80,8 +80,41 @@ async fn a_cut_off_needs_no_key_file_and_no_configuration_file() {
     let relay = site.start(clock::now());
     std::fs::remove_file(site.path("keys/relay.key")).expect("there");
     std::fs::remove_file(site.path("relay.yaml")).expect("there");
-    assert!(relay.isolate(isolation("131016-chiyoda", None)).await.expect("isolated"));
+    assert!(relay.isolate(isolation("131016-chiyoda", None)).await.expect("isolated").effective);
     assert!(entry(&relay, "131016-chiyoda").config.isolated);
+}
+
+/// A file where the directory should be: nobody can write into it, not even root.
+fn break_state_directory(site: &Site) {
+    std::fs::rename(site.path("state"), site.path("state.away")).expect("moved");
+    site.write("state", "");
+}
+
+#[tokio::test]
+async fn a_cut_off_is_carried_out_with_a_broken_disk_and_written_as_soon_as_it_is_mended() {
+    let site = Site::new();
+    let relay = site.start(clock::now());
+    break_state_directory(&site);
+    let cut_off = relay.isolate(isolation("131016-chiyoda", None)).await.expect("isolated");
+    assert!(cut_off.effective && cut_off.unsaved.is_some());
+    assert!(entry(&relay, "131016-chiyoda").config.isolated);
+    relay.tick(clock::now());
+    assert!(!relay.state().isolations.is_saved());
+    std::fs::remove_file(site.path("state")).expect("there");
+    std::fs::rename(site.path("state.away"), site.path("state")).expect("moved back");
+    relay.tick(clock::now());
+    assert!(entry(&site.start(clock::now()), "131016-chiyoda").config.isolated, "after a restart");
+}
+
+#[tokio::test]
+async fn a_reopening_that_a_restart_would_undo_says_so() {
+    let site = Site::new();
+    let relay = site.start(clock::now());
+    relay.isolate(isolation("131016-chiyoda", None)).await.expect("isolated");
+    break_state_directory(&site);
+    let reopened = relay.reopen(&isolation("131016-chiyoda", None).scope).await.expect("reopened");
+    assert!(reopened.effective && reopened.unsaved.is_some());
+    assert!(!entry(&relay, "131016-chiyoda").config.isolated);
 }
 
 #[tokio::test]
