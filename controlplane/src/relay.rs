@@ -14,6 +14,7 @@ use dataplane::router_config::RouterConfig;
 use time::OffsetDateTime;
 
 use crate::clock;
+use crate::config::{Problem, Severity};
 use crate::isolation::{Isolation, Isolations, Scope, class_of};
 use crate::peers::Peers;
 use crate::registry::{Changes, Registry};
@@ -151,6 +152,28 @@ impl State {
             router.tenants.iter().flat_map(|entry| entry.config.tunnels.iter().map(|tunnel| (&*entry.config.name, &*tunnel.name)));
         let tunnels: HashSet<(&str, &str)> = tunnels.collect();
         self.peers.retain(|tenant, tunnel| tunnels.contains(&(tenant, tunnel)));
+    }
+
+    /// Whether the configuration has what `scope` names.
+    #[must_use]
+    pub fn matches(&self, scope: &Scope) -> bool {
+        self.check_scope(scope).is_ok()
+    }
+
+    /// A warning for each cut-off that matches nothing: what it closed may be open under another name.
+    #[must_use]
+    pub fn unmatched_isolations(&self) -> Vec<Problem> {
+        let unmatched = self.isolations.list().iter().filter(|isolation| !self.matches(&isolation.scope));
+        let warning = |isolation: &Isolation| Problem {
+            severity: Severity::Warning,
+            file: self.isolations.path().display().to_string(),
+            line: 0,
+            column: 0,
+            path: String::new(),
+            message: format!("the cut-off of {} matches nothing in the configuration", isolation.scope),
+            help: Some("if it has another name now, `chukei isolate` that; `chukei reopen` ends this one".to_owned()),
+        };
+        unmatched.map(warning).collect()
     }
 
     fn check_scope(&self, scope: &Scope) -> Result<(), IsolationRefused> {

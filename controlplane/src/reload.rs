@@ -54,13 +54,14 @@ impl Relay {
         result
     }
 
-    fn accept(&self, setup: Setup, warnings: Vec<Problem>) -> Result<Reloaded, ReloadRefused> {
+    fn accept(&self, setup: Setup, mut warnings: Vec<Problem>) -> Result<Reloaded, ReloadRefused> {
         let mut state = self.state();
         let fixed = setup.needs_restart(&state.setup);
         if !fixed.is_empty() {
             return Err(ReloadRefused::NeedsRestart(fixed));
         }
         let changes = state.replace(setup, clock::now());
+        warnings.extend(state.unmatched_isolations());
         Ok(Reloaded { changes, warnings, generation: state.generation, adopted: false })
     }
 }

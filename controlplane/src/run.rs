@@ -122,6 +122,7 @@ async fn serve(path: &Path, setup: Setup, stop: impl Future<Output = ()>, ready:
     // What can fail without touching a NIC comes first.
     let listeners = Listeners::bind(&setup.model).await?;
     let state = State::start(setup, clock::now()).context("the directory `state` of relay.yaml")?;
+    reload::log_problems(&state.unmatched_isolations());
     let model = &state.setup.model;
     let ports = Ports::open(model)?;
     let (nics, pool, descriptions, give_back) = ports.into_parts();

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::isolation::Isolation;
+
 /// An answer to a question.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Answer<T> {
@@ -42,6 +44,16 @@ pub struct Done {
     pub effective: bool,
     /// Whether a restart finds it so.
     pub saved: bool,
+}
+
+/// A cut-off.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IsolationRow {
+    /// As it is on file.
+    #[serde(flatten)]
+    pub isolation: Isolation,
+    /// Whether the configuration has what it names.
+    pub matches: bool,
 }
 
 /// Packets and bytes.

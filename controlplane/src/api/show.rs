@@ -11,10 +11,9 @@ use dataplane::worker::control::{self, SnapshotRequest, SnapshotRows};
 use serde::Deserialize;
 
 use super::ApiError;
-use super::rows::{Answer, DropRow, NeighborRow, PortRow, SessionRow, TenantRow, Traffic, TunnelRow};
+use super::rows::{Answer, DropRow, IsolationRow, NeighborRow, PortRow, SessionRow, TenantRow, Traffic, TunnelRow};
 use super::viewer::Viewer;
 use crate::clock::{self, Clocks};
-use crate::isolation::Isolation;
 use crate::relay::Relay;
 
 /// Sessions in one answer, over all tenants asked for.
@@ -264,8 +263,11 @@ pub(super) async fn ports(State(relay): State<Arc<Relay>>, viewer: Viewer) -> Sh
     Ok(view.answer(view.router.ports.iter().zip(&view.relay.nics).map(row).collect()))
 }
 
-pub(super) async fn isolations(State(relay): State<Arc<Relay>>, viewer: Viewer, Query(filter): Query<Filter>) -> Shown<Isolation> {
+pub(super) async fn isolations(State(relay): State<Arc<Relay>>, viewer: Viewer, Query(filter): Query<Filter>) -> Shown<IsolationRow> {
     let view = View::new(relay, viewer, filter)?;
-    let all = view.relay.state().isolations.list().to_vec();
-    Ok(view.answer(all.into_iter().filter(|isolation| view.shows(&isolation.scope.tenant)).collect()))
+    let state = view.relay.state();
+    let shown = state.isolations.list().iter().filter(|isolation| view.shows(&isolation.scope.tenant));
+    let rows = shown.map(|isolation| IsolationRow { isolation: isolation.clone(), matches: state.matches(&isolation.scope) }).collect();
+    drop(state);
+    Ok(view.answer(rows))
 }

@@ -145,6 +145,24 @@ async fn a_reason_cannot_forge_a_second_line() {
 }
 
 #[tokio::test]
+async fn a_cut_off_whose_tenant_is_gone_is_listed_as_matching_nothing() {
+    let site = Site::new();
+    let _relay = served(&site).await;
+    for tenant in ["131016-chiyoda", "131024-chuo"] {
+        let body = format!(r#"{{"scope":{{"tenant":"{tenant}"}},"reason":"malware"}}"#);
+        assert_eq!(ask(&site, "POST", "/v1/isolate", &body).await.0, 200);
+    }
+    std::fs::remove_file(site.path("tenants/131024-chuo.yaml")).expect("there");
+    let (_, answer) = ask(&site, "POST", "/v1/reload", "null").await;
+    let done: rows::Done = serde_json::from_str(&answer).expect("done");
+    assert!(done.warnings.iter().any(|warning| warning.contains("the cut-off of 131024-chuo matches nothing")), "{done:?}");
+    let (_, body) = get(&site, "/v1/isolations").await;
+    let answer: rows::Answer<rows::IsolationRow> = serde_json::from_str(&body).expect("rows");
+    let rows: Vec<_> = answer.rows.iter().map(|row| (row.isolation.scope.tenant.as_str(), row.matches)).collect();
+    assert_eq!(rows, [("131016-chiyoda", true), ("131024-chuo", false)]);
+}
+
+#[tokio::test]
 async fn a_cut_off_that_is_not_on_disk_succeeds_with_a_warning() {
     let site = Site::new();
     let _relay = served(&site).await;

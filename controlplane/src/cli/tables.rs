@@ -4,9 +4,8 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-use crate::api::rows::{Answer, DropRow, NeighborRow, PortRow, SessionRow, TenantRow, TunnelRow};
+use crate::api::rows::{Answer, DropRow, IsolationRow, NeighborRow, PortRow, SessionRow, TenantRow, TunnelRow};
 use crate::clock::in_words;
-use crate::isolation::Isolation;
 use crate::logging::escaped;
 
 /// A table; columns whose heading ends in a blank are numbers and stand at the right.
@@ -177,19 +176,20 @@ pub(super) fn ports(answer: &Answer<PortRow>) -> String {
     table(headings, answer.rows.iter().map(row))
 }
 
-pub(super) fn isolations(answer: &Answer<Isolation>) -> String {
-    let row = |row: &Isolation| {
+pub(super) fn isolations(answer: &Answer<IsolationRow>) -> String {
+    let row = |IsolationRow { isolation: row, matches }: &IsolationRow| {
         [
             row.scope.tenant.clone(),
             dash(row.scope.class.as_deref()),
             dash(row.scope.service.as_deref()),
+            if *matches { "yes" } else { "nothing" }.to_owned(),
             row.by.clone(),
             row.at.to_offset(crate::clock::JAPAN).format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
             age(answer.now, row.at),
             row.reason.clone(),
         ]
     };
-    table(["TENANT", "CLASS", "SERVICE", "BY", "AT", "FOR", "REASON"], answer.rows.iter().map(row))
+    table(["TENANT", "CLASS", "SERVICE", "MATCHES", "BY", "AT", "FOR", "REASON"], answer.rows.iter().map(row))
 }
 
 #[cfg(test)]

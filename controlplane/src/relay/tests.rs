@@ -84,6 +84,31 @@ async fn a_cut_off_needs_no_key_file_and_no_configuration_file() {
     assert!(entry(&relay, "131016-chiyoda").config.isolated);
 }
 
+#[tokio::test]
+async fn a_cut_off_that_matches_nothing_after_a_reload_or_at_the_start_is_warned_of_and_stays_on_file() {
+    let site = Site::new();
+    let relay = site.start(clock::now());
+    relay.isolate(isolation("131016-chiyoda", Some("税"))).await.expect("isolated");
+    relay.isolate(isolation("131024-chuo", None)).await.expect("isolated");
+    assert_eq!(relay.reload("test").await.expect("good").warnings, []);
+    let file = site.path("tenants/131016-chiyoda.yaml");
+    let renamed = std::fs::read_to_string(&file).expect("there").replace("税", "住民税");
+    std::fs::write(&file, renamed).expect("written");
+    std::fs::remove_file(site.path("tenants/131024-chuo.yaml")).expect("there");
+
+    let warnings: Vec<String> = relay.reload("test").await.expect("good").warnings.iter().map(ToString::to_string).collect();
+    let expected = ["131016-chiyoda, service 税", "131024-chuo"];
+    assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
+    for (warning, scope) in warnings.iter().zip(expected) {
+        assert!(warning.starts_with("warning: "), "{warning}");
+        assert!(warning.contains(&format!("the cut-off of {scope} matches nothing in the configuration")), "{warning}");
+    }
+    let restarted = site.start(clock::now());
+    assert_eq!(restarted.state().unmatched_isolations().len(), 2, "the start warns of the same");
+    assert_eq!(restarted.state().isolations.list().len(), 2, "they stay until they are reopened");
+    restarted.reopen(&isolation("131024-chuo", None).scope).await.expect("a tenant that is gone can be reopened");
+}
+
 /// A file where the directory should be: nobody can write into it, not even root.
 fn break_state_directory(site: &Site) {
     std::fs::rename(site.path("state"), site.path("state.away")).expect("moved");

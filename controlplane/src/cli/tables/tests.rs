@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::rows::Traffic;
-use crate::isolation::Scope;
+use crate::isolation::{Isolation, Scope};
 use time::macros::datetime;
 
 fn answer<T>(rows: Vec<T>) -> Answer<T> {
@@ -35,17 +35,16 @@ fn a_tunnel_that_is_down_is_listed_with_the_reason_and_since_when() {
 
 #[test]
 fn japanese_names_line_up_and_control_characters_do_not_reach_the_terminal() {
-    let isolation = |service: &str, reason: &str| Isolation {
-        scope: Scope { tenant: "131016-chiyoda".into(), class: None, service: Some(service.into()) },
-        reason: reason.into(),
-        by: "uid 0".into(),
-        at: datetime!(2026-11-30 08:00 +9),
+    let row = |service: &str, reason: &str, matches| {
+        let scope = Scope { tenant: "131016-chiyoda".into(), class: None, service: Some(service.into()) };
+        let isolation = Isolation { scope, reason: reason.into(), by: "uid 0".into(), at: datetime!(2026-11-30 08:00 +9) };
+        IsolationRow { isolation, matches }
     };
-    let table = isolations(&answer(vec![isolation("税", "virus\u{1b}[2J"), isolation("住民記録", "same")]));
+    let table = isolations(&answer(vec![row("税", "virus\u{1b}[2J", true), row("住民記録", "same", false)]));
     insta::assert_snapshot!(table, @r#"
-    TENANT          CLASS  SERVICE   BY     AT                         FOR      REASON
-    131016-chiyoda  -      税        uid 0  2026-11-30T08:00:00+09:00  1 d 1 h  virus\u{1b}[2J
-    131016-chiyoda  -      住民記録  uid 0  2026-11-30T08:00:00+09:00  1 d 1 h  same
+    TENANT          CLASS  SERVICE   MATCHES  BY     AT                         FOR      REASON
+    131016-chiyoda  -      税        yes      uid 0  2026-11-30T08:00:00+09:00  1 d 1 h  virus\u{1b}[2J
+    131016-chiyoda  -      住民記録  nothing  uid 0  2026-11-30T08:00:00+09:00  1 d 1 h  same
     "#);
 }
 
