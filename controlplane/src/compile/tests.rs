@@ -42,13 +42,13 @@ source: {mynumber: {napt: [10.254.1.8/30]}, lgwan-connected: {static: {198.51.10
 "#;
 
 #[test]
-fn names_become_numbers_and_an_attachment_has_its_ports_mtu() {
+fn names_become_numbers_and_a_qinq_attachment_has_its_ports_mtu_without_two_tags() {
     let router = compiled_at(&model(BASE), 0);
     let tenant = &router.tenants[0].config;
     assert_eq!(router.endpoints[0].port, PortId(1));
     assert_eq!(router.conventional_lgwan.len(), 1);
     let attachment = &tenant.attachments[0];
-    assert_eq!((attachment.port, attachment.mtu), (PortId(0), 1600));
+    assert_eq!((attachment.port, attachment.mtu), (PortId(0), 1592), "the port's 1,600 without the 8 bytes of two tags");
     let double = compiled::Vlan::Double { outer: vlan_id(100), inner: vlan_id(2101) };
     assert_eq!(attachment.vlan, double);
     assert_eq!(tenant.tunnels[0].mtu, 1440, "the access port's 1,500 without WireGuard's 60");
