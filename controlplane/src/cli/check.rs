@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{counted, print_json};
+use super::counted;
+use super::output::{print, print_json};
 use crate::config::{self, Loaded, Purpose, Severity};
 
 /// Print the problems; success where none is an error.
@@ -16,12 +17,13 @@ pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         print_json(&json!({ "ok": relay.is_some(), "errors": errors, "warnings": warnings, "problems": problems }))?;
     } else {
-        problems.iter().for_each(|problem| println!("{problem}"));
         let warnings = counted(warnings, "warning");
-        match &relay {
-            Some(relay) => println!("{}: good, {}, {warnings}", relay.name, counted(relay.tenants.len(), "tenant")),
-            None => println!("{}, {warnings}", counted(errors, "error")),
-        }
+        let verdict = match &relay {
+            Some(relay) => format!("{}: good, {}, {warnings}", relay.name, counted(relay.tenants.len(), "tenant")),
+            None => format!("{}, {warnings}", counted(errors, "error")),
+        };
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).chain([verdict]).collect();
+        print(&lines.join("\n"))?;
     }
     Ok(if relay.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

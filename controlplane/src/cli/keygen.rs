@@ -9,7 +9,7 @@ use clap::Args;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use super::write_new;
+use super::{output, write_new};
 
 /// `chukei keygen`.
 #[derive(Debug, Args)]
@@ -28,8 +28,7 @@ impl Keygen {
             let key = random_key()?;
             write_key(&self.file, &key)
         } else {
-            println!("{}", write_private_key(&self.file)?);
-            Ok(())
+            Ok(output::print(&write_private_key(&self.file)?)?)
         }
     }
 }

@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod demo;
 mod keygen;
+mod output;
 mod show;
 mod tables;
 mod tenant_new;
@@ -21,6 +22,7 @@ use crate::isolation::Scope;
 use crate::logging::{self, LogFormat};
 use crate::run::ConfigurationRefused;
 use client::{Client, CommandError};
+use output::{print, print_json, remark, with_causes};
 
 /// 中継ルータ: the relay between municipalities and their cloud networks.
 #[derive(Debug, Parser)]
@@ -146,7 +148,7 @@ pub fn main() -> ExitCode {
             {
                 return ExitCode::FAILURE;
             }
-            eprintln!("chukei: {}", logging::escaped(&format!("{error:#}")).replace("\\n", "\n"));
+            remark(&format!("chukei: {}", logging::escaped(&with_causes(&error)).replace("\\n", "\n")));
             if error.is::<ConfigurationRefused>() { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
         }
     }
@@ -181,10 +183,10 @@ fn change(api: &Api, path: &str, body: &impl serde::Serialize) -> Result<(), Com
         return Ok(());
     }
     let done: Done = serde_json::from_value(answer)?;
-    done.warnings.iter().for_each(|warning| eprintln!("{warning}"));
-    println!("{}", done.message);
+    done.warnings.iter().for_each(|warning| remark(warning));
+    print(&done.message)?;
     if !done.effective {
-        eprintln!("warning: a worker has not adopted this within 3 s; see /healthz");
+        remark("warning: a worker has not adopted this within 3 s; see /healthz");
     }
     Ok(())
 }
@@ -202,10 +204,4 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
 /// `1 error`, `2 errors`.
 fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Programs get one object, indented as people read it too.
-fn print_json(value: &impl serde::Serialize) -> serde_json::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
 }

@@ -5,7 +5,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::client::CommandError;
-use super::{Api, print_json, tables};
+use super::output::{print, print_json};
+use super::{Api, tables};
 use crate::api::rows::Answer;
 
 /// `chukei show`.
@@ -60,7 +61,7 @@ impl Show {
         if self.api.json {
             print_json(&answer)?;
         } else {
-            println!("{}", self.table(answer)?);
+            print(&self.table(answer)?)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The demo from start to end: build the world, start the relay in it, let the municipalities work, report.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,12 +61,17 @@ pub fn run(options: &Options, start_relay: StartRelay, out: &mut dyn Write) -> R
     let report = if options.once { world.work_once(options.tunnels_within)? } else { view::show(&world, out)? };
     drop(world);
     let written = if options.json {
-        serde_json::to_writer(&mut *out, &report).map_err(std::io::Error::from).and_then(|()| writeln!(out))
+        serde_json::to_writer(&mut *out, &report).map_err(io::Error::from).and_then(|()| writeln!(out))
     } else {
         view::print_report(&report, out)
     };
-    written.doing(|| "print the report".to_owned())?;
+    unless_reader_left(written).doing(|| "print the report".to_owned())?;
     Ok(report)
+}
+
+/// A reader that has seen enough (`| head`) is no fault.
+fn unless_reader_left(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 impl World {

@@ -92,7 +92,11 @@ fn draw_until_interrupted(world: &World, latest: &Mutex<Latest>, out: &mut dyn W
         let latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
         let text = screen(world, &latest, &before, &now, seconds);
         drop(latest);
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).doing(|| "draw the view".to_owned())?;
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // Nobody looks any more.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.doing(|| "draw the view".to_owned())?,
+        }
         (before, before_at) = (now, Instant::now());
     }
     Ok(())
