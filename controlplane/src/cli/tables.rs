@@ -26,8 +26,27 @@ fn table<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
+/// A table whose rows each have a sentence below them: beside them it would be wider than a screen.
+fn noted<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = ([String; N], String)>) -> String {
+    let (rows, notes): (Vec<_>, Vec<_>) = rows.unzip();
+    let mut lines: Vec<String> = Vec::with_capacity(rows.len() * 2);
+    let drawn = table(headings, rows.into_iter());
+    let notes = std::iter::once(String::new()).chain(notes);
+    for (line, note) in drawn.lines().zip(notes) {
+        lines.push(line.to_owned());
+        lines.extend((!note.is_empty()).then(|| format!("    {}", escaped(&note))));
+    }
+    lines.join("\n")
+}
+
 fn age(now: OffsetDateTime, then: OffsetDateTime) -> String {
     in_words(Duration::try_from(now - then).unwrap_or_default())
+}
+
+/// A moment in whole seconds, with its offset.
+fn at(moment: OffsetDateTime) -> String {
+    let whole = moment.to_offset(crate::clock::JAPAN).replace_nanosecond(0).unwrap_or(moment);
+    whole.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
 }
 
 fn ago(now: OffsetDateTime, then: Option<OffsetDateTime>) -> String {
@@ -69,8 +88,7 @@ pub(super) fn tenants(answer: &Answer<TenantRow>) -> String {
 }
 
 pub(super) fn tunnels(answer: &Answer<TunnelRow>) -> String {
-    let headings =
-        ["TENANT", "TUNNEL", "KIND", "STATE", "SINCE", "PEER", "HANDSHAKE", "HEARD", "BYTES TO CLOUD ", "BYTES TO OFFICE ", "REASON"];
+    let headings = ["TENANT", "TUNNEL", "KIND", "STATE", "SINCE", "PEER", "HANDSHAKE", "HEARD", "BYTES TO CLOUD ", "BYTES TO OFFICE "];
     let row = |row: &TunnelRow| {
         [
             row.tenant.clone(),
@@ -83,28 +101,13 @@ pub(super) fn tunnels(answer: &Answer<TunnelRow>) -> String {
             ago(answer.now, row.last_heard),
             number(row.office_to_cloud.bytes),
             number(row.cloud_to_office.bytes),
-            dash(Some(&row.reason)),
         ]
     };
-    table(headings, answer.rows.iter().map(row))
+    noted(headings, answer.rows.iter().map(|each| (row(each), each.reason.clone())))
 }
 
 pub(super) fn sessions(answer: &Answer<SessionRow>) -> String {
-    let headings = [
-        "TENANT",
-        "CLASS",
-        "PROTO",
-        "RULE",
-        "OFFICE",
-        "SEEN BY OFFICE",
-        "SEEN BY CLOUD",
-        "CLOUD HOST",
-        "OPENED BY",
-        "STATE",
-        "AGE",
-        "EXPIRES IN",
-        "BYTES ",
-    ];
+    let headings = ["TENANT", "CLASS", "PROTO", "RULE", "OPENED BY", "STATE", "AGE", "EXPIRES IN", "BYTES "];
     let host = |(address, port): (std::net::Ipv4Addr, u16)| format!("{address}:{port}");
     let row = |row: &SessionRow| {
         [
@@ -112,10 +115,6 @@ pub(super) fn sessions(answer: &Answer<SessionRow>) -> String {
             row.class.clone(),
             row.protocol.clone(),
             format!("{} ({})", row.rule, row.cloud),
-            host(row.office),
-            host(row.office_remote),
-            host(row.cloud_local),
-            host(row.cloud_remote),
             row.opened_by.clone(),
             row.state.clone(),
             age(answer.now, row.opened),
@@ -123,7 +122,11 @@ pub(super) fn sessions(answer: &Answer<SessionRow>) -> String {
             number(row.office_to_cloud.bytes + row.cloud_to_office.bytes),
         ]
     };
-    table(headings, answer.rows.iter().map(row))
+    let hosts = |row: &SessionRow| {
+        let (office, office_remote) = (host(row.office), host(row.office_remote));
+        format!("at the office {office} <-> {office_remote}, in the cloud {} <-> {}", host(row.cloud_local), host(row.cloud_remote))
+    };
+    noted(headings, answer.rows.iter().map(|each| (row(each), hosts(each))))
 }
 
 pub(super) fn neighbors(answer: &Answer<NeighborRow>) -> String {
@@ -143,16 +146,9 @@ pub(super) fn neighbors(answer: &Answer<NeighborRow>) -> String {
 
 pub(super) fn drops(answer: &Answer<DropRow>) -> String {
     let row = |row: &DropRow| {
-        [
-            dash(row.tenant.as_deref()),
-            dash(row.port.as_deref()),
-            row.stage.clone(),
-            row.reason.clone(),
-            number(row.packets),
-            row.help.clone(),
-        ]
+        [dash(row.tenant.as_deref()), dash(row.port.as_deref()), row.stage.clone(), row.reason.clone(), number(row.packets)]
     };
-    table(["TENANT", "PORT", "STAGE", "REASON", "PACKETS ", "WHAT IT MEANS"], answer.rows.iter().map(row))
+    noted(["TENANT", "PORT", "STAGE", "REASON", "PACKETS "], answer.rows.iter().map(|each| (row(each), each.help.clone())))
 }
 
 pub(super) fn ports(answer: &Answer<PortRow>) -> String {
@@ -184,12 +180,14 @@ pub(super) fn isolations(answer: &Answer<IsolationRow>) -> String {
             dash(row.scope.service.as_deref()),
             if *matches { "yes" } else { "nothing" }.to_owned(),
             row.by.clone(),
-            row.at.to_offset(crate::clock::JAPAN).format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
+            at(row.at),
             age(answer.now, row.at),
-            row.reason.clone(),
         ]
     };
-    table(["TENANT", "CLASS", "SERVICE", "MATCHES", "BY", "AT", "FOR", "REASON"], answer.rows.iter().map(row))
+    noted(
+        ["TENANT", "CLASS", "SERVICE", "MATCHES", "BY", "AT", "FOR"],
+        answer.rows.iter().map(|each| (row(each), each.isolation.reason.clone())),
+    )
 }
 
 #[cfg(test)]

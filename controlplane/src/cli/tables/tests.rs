@@ -28,8 +28,9 @@ fn tunnel(state: &str, reason: &str) -> TunnelRow {
 fn a_tunnel_that_is_down_is_listed_with_the_reason_and_since_when() {
     let table = tunnels(&answer(vec![tunnel("down", "The municipality's router has never called.")]));
     insta::assert_snapshot!(table, @r#"
-    TENANT          TUNNEL  KIND       STATE  SINCE     PEER  HANDSHAKE  HEARD    BYTES TO CLOUD  BYTES TO OFFICE  REASON
-    131016-chiyoda  main    wireguard  down   3 m 12 s  -     never      5 s ago       1,234,567                0  The municipality's router has never called.
+    TENANT          TUNNEL  KIND       STATE  SINCE     PEER  HANDSHAKE  HEARD    BYTES TO CLOUD  BYTES TO OFFICE
+    131016-chiyoda  main    wireguard  down   3 m 12 s  -     never      5 s ago       1,234,567                0
+        The municipality's router has never called.
     "#);
 }
 
@@ -37,14 +38,16 @@ fn a_tunnel_that_is_down_is_listed_with_the_reason_and_since_when() {
 fn japanese_names_line_up_and_control_characters_do_not_reach_the_terminal() {
     let row = |service: &str, reason: &str, matches| {
         let scope = Scope { tenant: "131016-chiyoda".into(), class: None, service: Some(service.into()) };
-        let isolation = Isolation { scope, reason: reason.into(), by: "uid 0".into(), at: datetime!(2026-11-30 08:00 +9) };
+        let isolation = Isolation { scope, reason: reason.into(), by: "uid 0".into(), at: datetime!(2026-11-29 23:00:00.123456789 UTC) };
         IsolationRow { isolation, matches }
     };
     let table = isolations(&answer(vec![row("税", "virus\u{1b}[2J", true), row("住民記録", "same", false)]));
     insta::assert_snapshot!(table, @r#"
-    TENANT          CLASS  SERVICE   MATCHES  BY     AT                         FOR      REASON
-    131016-chiyoda  -      税        yes      uid 0  2026-11-30T08:00:00+09:00  1 d 1 h  virus\u{1b}[2J
-    131016-chiyoda  -      住民記録  nothing  uid 0  2026-11-30T08:00:00+09:00  1 d 1 h  same
+    TENANT          CLASS  SERVICE   MATCHES  BY     AT                         FOR
+    131016-chiyoda  -      税        yes      uid 0  2026-11-30T08:00:00+09:00  1 d 0 h
+        virus\u{1b}[2J
+    131016-chiyoda  -      住民記録  nothing  uid 0  2026-11-30T08:00:00+09:00  1 d 0 h
+        same
     "#);
 }
 
@@ -59,8 +62,9 @@ fn a_drop_is_explained_in_a_sentence() {
         help: "No attachment of this port has this VLAN.".into(),
     };
     insta::assert_snapshot!(drops(&answer(vec![row])), @r#"
-    TENANT  PORT  STAGE  REASON        PACKETS  WHAT IT MEANS
-    -       aws   link   vlan_unknown   12,345  No attachment of this port has this VLAN.
+    TENANT  PORT  STAGE  REASON        PACKETS
+    -       aws   link   vlan_unknown   12,345
+        No attachment of this port has this VLAN.
     "#);
 }
 
