@@ -94,7 +94,7 @@ drop_reasons! {
         ArpNotForUs = "arp_not_for_us": "ARP for or from an address that is nobody's here.",
         ArpConflict = "arp_conflict": "Another station claims one of the relay's addresses: look for a duplicate address.",
         NeighborTableFull = "neighbor_table_full": "The attachment's neighbour table is full.",
-        NextHopUnresolved = "next_hop_unresolved": "The next hop has not answered ARP.",
+        NextHopUnresolved = "next_hop_unresolved": "The next hop has not answered ARP; compare gateway and VLAN with the circuit (`chukei show neighbors`).",
     }
     Underlay {
         OuterMalformed = "outer_malformed": "A broken outer IPv4 or UDP header.",
@@ -133,8 +133,8 @@ drop_reasons! {
     Policy {
         SourceNotAdmitted = "source_not_admitted": "The inner source is in none of the tenant's office prefixes.",
         ConventionalLgwan = "conventional_lgwan": "Conventional LGWAN traffic (従来のLGWAN通信) does not enter the relay.",
-        DestinationUnknown = "destination_unknown": "No service of the tenant has this destination.",
-        ServicePortClosed = "service_port_closed": "The destination is a service, but this protocol or port is not opened.",
+        DestinationUnknown = "destination_unknown": "No service of the tenant has this destination; name it under `services` in the tenant file.",
+        ServicePortClosed = "service_port_closed": "The destination is a service, but this protocol or port is not opened; add it to the service's `allow`.",
         ServiceOfOtherClass = "service_of_other_class": "The service belongs to the tenant's other traffic class.",
         RuleNotValidNow = "rule_not_valid_now": "The rule is outside its valid_from .. valid_until.",
         TenantIsolated = "tenant_isolated": "An operator isolated the tenant; `chukei reopen` ends it.",
@@ -179,6 +179,9 @@ mod tests {
             let label = reason.label();
             assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{label}");
             assert!(reason.help().ends_with('.'), "{label} needs a sentence");
+        }
+        for reason in [DropReason::DestinationUnknown, DropReason::ServicePortClosed, DropReason::NextHopUnresolved] {
+            assert!(reason.help().contains("; ") && reason.help().contains('`'), "{} says where to look", reason.label());
         }
     }
 

@@ -288,7 +288,7 @@ impl WireGuardTunnel {
         } else if self.peer.is_some() {
             "it has not been heard since the start, and nothing was sent to it yet"
         } else {
-            "it has never been heard: check the Endpoint and the relay's public key in the router's configuration, its access line, and UDP filters on the way"
+            "it has never been heard: check the Endpoint and the relay's public key in the router's configuration, its access line, UDP filters on the way, and `public_key` in the tenant file (`chukei show drops`: tunnel_peer_unknown)"
         }
     }
 }

@@ -10,6 +10,7 @@ fn a_handshake_from_either_side_brings_the_tunnel_up() {
     let before = pair.relay.tunnel.state(pair.now);
     assert_eq!((before.up, before.changed_at), (false, None));
     assert!(before.down_reason.contains("never been heard"));
+    assert!(before.down_reason.ends_with("`public_key` in the tenant file (`chukei show drops`: tunnel_peer_unknown)"));
     pair.handshake();
     for end in [&pair.relay, &pair.office] {
         let state = end.tunnel.state(pair.now);
