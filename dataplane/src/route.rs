@@ -85,7 +85,7 @@ pub fn office_to_cloud(
         Content::Reply { .. } => return Ok(Verdict::ToSource),
         Content::Absorbed => return Ok(Verdict::Absorbed),
     }
-    let mut inner = Inner::parse(out.bytes())?;
+    let inner = Inner::parse(out.bytes())?;
     trim(out, &inner)?;
     ecn::decapsulate(out.bytes_mut(), datagram.ecn)?;
     let class = tenant.admit(&inner)?;
@@ -103,10 +103,9 @@ pub fn office_to_cloud(
     };
     decrement_hop_limit(out.bytes_mut())?;
 
-    inner.destination = tenant.nat.session(session).cloud_remote.addr;
-    let attachment = tenant.nat.session(session).attachment;
-    let interface = &tenant.attachments[usize::from(attachment.0)];
-    let next_hop = interface.next_hop(inner.destination).ok_or(DropReason::NextHopUnresolved)?;
+    let session = tenant.nat.session(session);
+    let (attachment, destination) = (session.attachment, session.cloud_remote.addr);
+    let next_hop = tenant.attachments[usize::from(attachment.0)].next_hop(destination).ok_or(DropReason::NextHopUnresolved)?;
     tenant.counters.office_to_cloud.add(1, out.len());
     Ok(Verdict::ToCloud { attachment, next_hop })
 }

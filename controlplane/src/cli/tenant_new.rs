@@ -10,6 +10,7 @@ use ipnetwork::Ipv4Network;
 use zeroize::Zeroizing;
 
 use super::{ConfigFile, keygen, write_new};
+use crate::cli::output;
 use crate::config::{self, Endpoint, EndpointKind, Loaded, Problem, Purpose, RelayConfigModel, Severity, Tenant};
 
 /// `chukei tenant new`.
@@ -112,9 +113,12 @@ impl TenantNew {
         let wg_quick = self.wg_quick.clone().unwrap_or_else(|| PathBuf::from(format!("{}.conf", self.tenant)));
         write_new(&wg_quick, self.wg_quick_text(&relay, tenant, endpoint, &secrets)?.as_bytes(), 0o600)?;
         written.0.clear();
-        println!("wrote {}: add the services, then `chukei check` and `chukei reload`", tenant_file.display());
-        println!("wrote {}: it holds secrets; hand it to the municipality by a safe way, then delete it", wg_quick.display());
-        Ok(())
+        Ok(output::print(&format!(
+            "wrote {}: add the services, then `chukei check` and `chukei reload`\n\
+             wrote {}: it holds secrets; hand it to the municipality by a safe way, then delete it",
+            tenant_file.display(),
+            wg_quick.display()
+        ))?)
     }
 
     fn load(&self, otherwise: &str) -> anyhow::Result<RelayConfigModel> {
