@@ -17,12 +17,32 @@ pub(crate) const RELAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2
 const ACCESS_GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 const CLOUD_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 254, 1, 1);
 // The same in every tenant: nothing may be decided by an address.
-pub(crate) const OFFICE_HOST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 17), 40_000);
+/// Hosts of an office that open sessions.
+pub(crate) const OFFICE_HOSTS: usize = 250;
 pub(crate) const SERVICE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 10), 5_000);
 pub(crate) const CLOUD_HOST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 10, 0, 10), 5_000);
 
 pub(crate) fn vlan(number: u16) -> Vlan {
     Vlan::Single(VlanId::new(number + 1).expect("fewer than 4,095 tenants on one trunk"))
+}
+
+/// The tenant behind a [`vlan`].
+pub(crate) fn tenant_of(vlan: VlanId) -> usize {
+    usize::from(vlan.get()) - 1
+}
+
+pub(crate) fn office_host(number: usize) -> Ipv4Addr {
+    Ipv4Addr::new(198, 51, 100, u8::try_from(number + 1).expect("fewer than 255 hosts"))
+}
+
+/// Those of the example configuration, raised where more than `sessions` are to be open at once: a rate that opens a million in ten
+/// seconds, before the first tunnel grows old.
+pub(crate) fn limits(sessions: usize) -> Limits {
+    let (usual, usual_rate) = (20_000, 500);
+    let sessions = u32::try_from(sessions).expect("a 32-bit number");
+    let rate = if sessions > usual { 100_000 } else { usual_rate };
+    let number = |number| NonZeroU32::new(number).expect("not zero");
+    Limits { sessions: number(sessions.max(usual)), new_sessions_per_second: number(rate) }
 }
 
 fn network(text: &str) -> Ipv4Network {
@@ -34,7 +54,7 @@ pub(crate) fn tunnel_config(public_key: [u8; 32], peer_address: Option<SocketAdd
     TunnelConfig { name: "main".into(), endpoint: EndpointId(0), mtu: TUNNEL_MTU, kind }
 }
 
-pub(crate) fn tenant(number: usize, public_key: [u8; 32]) -> TenantEntry {
+pub(crate) fn tenant(number: usize, public_key: [u8; 32], limits: Limits) -> TenantEntry {
     let (class, attachment) = (TrafficClass::MyNumber, AttachmentId(0));
     let number = u16::try_from(number).expect("fewer than 65,536 tenants");
     let address = network("10.254.1.2/30");
@@ -42,7 +62,7 @@ pub(crate) fn tenant(number: usize, public_key: [u8; 32]) -> TenantEntry {
     let config = TenantConfig {
         name: format!("{number:06}-municipality").into(),
         tunnels: vec![tunnel_config(public_key, None)],
-        office: vec![OfficePrefix { prefix: network("198.51.100.16/29"), class }],
+        office: vec![OfficePrefix { prefix: network("198.51.100.0/24"), class }],
         attachments: vec![AttachmentConfig {
             name: "cloud".into(),
             port: PortId(1),
@@ -60,12 +80,9 @@ pub(crate) fn tenant(number: usize, public_key: [u8; 32]) -> TenantEntry {
             allow: vec![Allow::Udp(ports)],
             state: RuleState::Open,
         }],
-        sources: vec![SourceConfig { class, attachment, translation: SourceTranslation::Napt(vec![network("10.254.1.8/30")]) }],
+        sources: vec![SourceConfig { class, attachment, translation: SourceTranslation::Napt(vec![network("10.255.0.0/24")]) }],
         callbacks: Vec::new(),
-        limits: Limits {
-            sessions: NonZeroU32::new(20_000).expect("not zero"),
-            new_sessions_per_second: NonZeroU32::new(500).expect("not zero"),
-        },
+        limits,
         isolated: false,
         isolated_classes: [false; TrafficClass::COUNT],
     };
