@@ -16,6 +16,7 @@
 //! | [`logging`], [`sd_notify`] | what collectors and systemd are told |
 //! | [`clock`], [`durable_file`] | the one reading of the wall clock; files that a crash leaves whole |
 //! | [`demo`] | three municipalities on one machine |
+//! | [`generate`] | a whole country as a configuration, for load tests |
 
 pub mod api;
 pub mod cli;
@@ -24,6 +25,7 @@ pub mod compile;
 pub mod config;
 pub mod demo;
 pub mod durable_file;
+pub mod generate;
 pub mod isolation;
 pub mod logging;
 pub mod metrics;

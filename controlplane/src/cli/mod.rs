@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod demo;
+mod generate;
 mod keygen;
 mod output;
 mod show;
@@ -76,6 +77,8 @@ enum Command {
     },
     /// Three municipalities on one machine: real tunnels, real traffic, nothing to install.
     Demo(demo::Demo),
+    /// Write a configuration of the whole country, for load tests.
+    Generate(generate::Generate),
     /// Make a private key and print its public key, or a preshared key.
     Keygen(keygen::Keygen),
     /// Add a tenant.
@@ -169,6 +172,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Reopen { scope, api } => change(&api, "/v1/reopen", &Scope::from(scope))?,
         Command::Demo(demo) => return demo.run(),
+        Command::Generate(generate) => generate.run()?,
         Command::Keygen(keygen) => keygen.run()?,
         Command::Tenant(TenantCommand::New(new)) => new.run()?,
     }
