@@ -30,14 +30,15 @@ impl Ports {
         std::fs::create_dir_all(&state).with_context(|| state.display().to_string())?;
         let frames = model.frames.unwrap_or(DEFAULT_FRAMES);
         let mut pool = FramePool::new(frames).with_context(|| format!("memory for {frames} frames; lower `frames` in relay.yaml"))?;
+        let pools = std::slice::from_mut(&mut pool);
         let specs: Vec<PortSpec> = model.ports.iter().map(spec).collect();
         let (mut nics, mut descriptions, mut takeovers) = (Vec::new(), Vec::new(), Vec::new());
-        for port in open_ports(&specs, &state, &mut pool)? {
-            let description = port.nic.description().clone();
+        for port in open_ports(&specs, &state, pools)? {
+            let description = port.description().clone();
             let NicDescription { driver, mode, reason, interface, .. } = &description;
             tracing::info!(port = port.name, interface, driver, mode, reason, "port taken over");
             descriptions.push(description);
-            nics.push(port.nic);
+            nics.extend(port.queues.into_iter().flatten());
             takeovers.push(port.takeover);
         }
         Ok(Self { nics, pool, descriptions, takeovers })

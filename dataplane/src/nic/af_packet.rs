@@ -42,6 +42,23 @@ pub(super) struct AfPacketSocket {
 }
 
 impl AfPacketSocket {
+    /// Open `count` sockets on `interface` that share what arrives, each flow whole at one of them. The hash is of addresses and
+    /// ports and the same both ways. In the moment between a socket's bind and its joining it receives what the others do, too.
+    pub(super) fn open_all(interface: &Interface, count: usize) -> io::Result<Vec<Self>> {
+        let sockets = (0..count).map(|_| Self::open(interface)).collect::<io::Result<Vec<Self>>>()?;
+        if let [first, others @ ..] = &sockets[..]
+            && !others.is_empty()
+        {
+            // The kernel finds a number for the group that nobody else has. A group does not heed its sockets' PACKET_IGNORE_OUTGOING.
+            let flags = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
+            let join = |socket: &Self, group: u32| sys::set_option(&socket.fd, SOL_PACKET, libc::PACKET_FANOUT, &group);
+            join(first, (flags | libc::PACKET_FANOUT_FLAG_UNIQUEID) << 16)?;
+            let group: u32 = sys::get_option(&first.fd, SOL_PACKET, libc::PACKET_FANOUT)?;
+            others.iter().try_for_each(|socket| join(socket, group & 0xffff | flags << 16))?;
+        }
+        Ok(sockets)
+    }
+
     /// Open and bind a socket on `interface`. From now on it receives; nothing is read before [`AfPacket::new`].
     pub(super) fn open(interface: &Interface) -> io::Result<Self> {
         // Protocol 0 receives nothing: no frame of another interface may slip in before the bind.

@@ -82,13 +82,15 @@ pub enum NicError {
     },
     /// AF_XDP reads one queue, and the NIC spreads frames over several.
     #[error(
-        "`{interface}` has {queues} receive queues and AF_XDP reads one: `ethtool -L {interface} {parameter} 1`, or `driver: af_packet`"
+        "`{interface}` has {queues} receive queues and AF_XDP reads one a worker: `ethtool -L {interface} {parameter} {wanted}`, or `driver: af_packet`"
     )]
     Queues {
         /// Its name.
         interface: String,
         /// Its receive queues.
         queues: u32,
+        /// How many it should have.
+        wanted: u32,
         /// `combined` or `rx`.
         parameter: &'static str,
     },

@@ -54,7 +54,10 @@ struct Value {
 #[repr(C)]
 struct RawChannels {
     command: u32,
-    most: [u32; 4],
+    most_rx: u32,
+    most_tx: u32,
+    most_other: u32,
+    most_combined: u32,
     rx: u32,
     tx: u32,
     other: u32,
@@ -75,6 +78,8 @@ mod plain {
 pub(super) struct Channels {
     /// Queues that only receive.
     pub(super) rx: u32,
+    /// Queues that only transmit.
+    pub(super) tx: u32,
     /// Queue pairs.
     pub(super) combined: u32,
 }
@@ -115,7 +120,7 @@ impl Offload {
 impl Channels {
     /// The queues in use; `None` for a NIC that has but one and no setting for it.
     pub(super) fn of(control: &OwnedFd, interface: &str) -> io::Result<Option<Self>> {
-        Ok(raw_channels(control, interface)?.map(|raw| Self { rx: raw.rx, combined: raw.combined }))
+        Ok(raw_channels(control, interface)?.map(|raw| Self { rx: raw.rx, tx: raw.tx, combined: raw.combined }))
     }
 
     /// Queues that receive.
@@ -123,15 +128,20 @@ impl Channels {
         self.rx + self.combined
     }
 
-    /// One queue of the kind that there is.
-    pub(super) fn single(self) -> Self {
-        if self.combined > 0 { Self { rx: 0, combined: 1 } } else { Self { rx: 1, combined: 0 } }
+    /// As many queues as the NIC can have, but no more than `wanted`, of the kind that it has; each receives and transmits.
+    pub(super) fn up_to(self, control: &OwnedFd, interface: &str, wanted: u32) -> io::Result<Self> {
+        let Some(raw) = raw_channels(control, interface)? else { return Ok(self) };
+        if self.combined > 0 {
+            return Ok(Self { rx: 0, combined: raw.most_combined.min(wanted), ..self });
+        }
+        let rx = raw.most_rx.min(raw.most_tx).min(wanted);
+        Ok(Self { rx, tx: self.tx.max(rx), combined: 0 })
     }
 
     /// Use this many.
     pub(super) fn set(self, control: &OwnedFd, interface: &str) -> io::Result<()> {
         let mut raw = raw_channels(control, interface)?.ok_or(io::ErrorKind::Unsupported)?;
-        (raw.command, raw.rx, raw.combined) = (SCHANNELS, self.rx, self.combined);
+        (raw.command, raw.rx, raw.tx, raw.combined) = (SCHANNELS, self.rx, self.tx, self.combined);
         sys::ioctl_ethtool(control, interface, &mut raw)
     }
 }

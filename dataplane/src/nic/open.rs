@@ -1,6 +1,7 @@
 //! Opening ports: the part that needs privileges, apart from the drivers that run with what it returns.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::af_packet::{AfPacket, AfPacketSocket};
 use super::af_xdp::{AfXdp, AfXdpSocket, Attached, LEAST_FRAMES, Registration};
@@ -35,84 +36,118 @@ pub struct PortSpec {
     pub driver: Driver,
 }
 
-/// A port that runs. The NIC goes to the worker; the takeover stays with whoever ends the program.
+/// A port that runs. The NICs go to the workers; the takeover stays with whoever ends the program.
 pub struct OpenPort {
     /// Name of the port in the configuration.
     pub name: String,
-    /// The running driver; to be dropped before the takeover ends.
-    pub nic: Box<dyn Nic>,
+    /// The running drivers, to be dropped before the takeover ends: for each worker those of its queues, none where the interface has
+    /// fewer queues than there are workers. The first worker always has one.
+    pub queues: Vec<Vec<Box<dyn Nic>>>,
     /// Gives the interface back.
     pub takeover: Takeover,
 }
 
-/// Take all ports over, in order, and start their drivers on the memory of `pool`.
+impl OpenPort {
+    /// What the port's drivers are; they are all alike.
+    ///
+    /// # Panics
+    /// When the first worker's drivers have been taken out.
+    #[must_use]
+    pub fn description(&self) -> &NicDescription {
+        self.queues[0][0].description()
+    }
+}
+
+/// Take all ports over, in order, and start their drivers on the memory of `pools`: one for each worker.
 ///
 /// What a takeover changes is remembered in `state_directory` (for example `/run/chukei/ports`), one file a port, until it is undone.
 ///
 /// # Errors
 /// The first port that cannot be had, and why; those before it are given back.
-pub fn open_ports(specs: &[PortSpec], state_directory: &Path, pool: &mut FramePool) -> Result<Vec<OpenPort>, NicError> {
-    // Half of the memory for the receive rings of all ports, half for what is on its way.
-    let lend = pool.total() / 2 / specs.len().max(1);
-    let mut opener = Opener { pool, lend, registrations: Vec::new() };
+pub fn open_ports(specs: &[PortSpec], state_directory: &Path, pools: &mut [FramePool]) -> Result<Vec<OpenPort>, NicError> {
+    let mut opener = Opener { pools, ports: specs.len().max(1), registrations: Vec::new() };
     specs.iter().map(|spec| opener.open(spec, state_directory)).collect()
 }
 
 /// What the ports have in common.
 struct Opener<'a> {
-    pool: &'a mut FramePool,
-    /// Frames each port may lend to the kernel for receiving.
-    lend: usize,
+    /// Of each worker.
+    pools: &'a mut [FramePool],
+    ports: usize,
     registrations: Vec<Registration>,
 }
+
+/// The queues of each worker.
+type Queues = Vec<Vec<Box<dyn Nic>>>;
 
 impl Opener<'_> {
     fn open(&mut self, spec: &PortSpec, state_directory: &Path) -> Result<OpenPort, NicError> {
         let mut takeover = Takeover::begin(&spec.interface, spec.mtu, state_directory)?;
-        let nic: Box<dyn Nic> = match spec.driver {
-            Driver::AfPacket => Box::new(open_af_packet(spec, &mut takeover, "the configuration asks for it")?),
-            Driver::AfXdp => Box::new(self.open_af_xdp(spec, &mut takeover)?),
+        let queues = match spec.driver {
+            Driver::AfPacket => self.open_af_packet(spec, &mut takeover, "the configuration asks for it")?,
+            Driver::AfXdp => self.open_af_xdp(spec, &mut takeover)?,
             Driver::Auto => match self.open_af_xdp(spec, &mut takeover) {
-                Ok(nic) => Box::new(nic),
-                Err(error) => Box::new(open_af_packet(spec, &mut takeover, &format!("AF_XDP does not work here: {error}"))?),
+                Ok(queues) => queues,
+                Err(error) => self.open_af_packet(spec, &mut takeover, &format!("AF_XDP does not work here: {error}"))?,
             },
         };
-        Ok(OpenPort { name: spec.name.clone(), nic, takeover })
+        Ok(OpenPort { name: spec.name.clone(), queues, takeover })
     }
 
-    fn open_af_xdp(&mut self, spec: &PortSpec, takeover: &mut Takeover) -> Result<AfXdp, NicError> {
+    /// A socket for each queue of the interface, dealt out to the workers in turn.
+    fn open_af_xdp(&mut self, spec: &PortSpec, takeover: &mut Takeover) -> Result<Queues, NicError> {
         let interface = takeover.interface().clone();
         let name = || interface.name.clone();
         let failed = |doing| move |source| NicError::io(doing, &spec.interface, source);
         if interface.mtu > u32::from(MAX_MTU) {
             return Err(NicError::MtuTooLarge { interface: name(), mtu: interface.mtu });
         }
-        if self.lend < LEAST_FRAMES {
-            return Err(NicError::FewFrames { interface: name(), frames: self.lend, needed: LEAST_FRAMES });
-        }
         if let Some(offload) = takeover.offload_left(&["lro", "rxvlan"]) {
             return Err(NicError::Offload { interface: name(), offload });
         }
-        takeover.use_one_queue()?;
-        let program = Attached::best(interface.index).map_err(failed("attach an XDP program"))?;
+        let workers = self.pools.len();
+        let queues = takeover.use_queues(u32::try_from(workers).expect("a few workers"))?;
+        let lend = self.lend((queues as usize).div_ceil(workers));
+        if lend < LEAST_FRAMES {
+            return Err(NicError::FewFrames { interface: name(), frames: lend, needed: LEAST_FRAMES });
+        }
+        let program = Arc::new(Attached::best(interface.index, queues).map_err(failed("attach an XDP program"))?);
         // The program already drops what is not the relay's. This drop is for the moment between the end of the driver and that of
         // the takeover, and a kernel without nftables can do without it.
         let _ = takeover.drop_ingress();
         takeover.bring_up()?;
-        let umem = self.pool.umem();
-        let socket = AfXdpSocket::open(&interface, umem, &mut self.registrations, program).map_err(failed("open AF_XDP"))?;
-        let description = describe(spec, takeover, "af_xdp", socket.mode(), socket.reason());
-        AfXdp::new(socket, self.lend, self.pool, description).map_err(failed("map the AF_XDP rings"))
+        let mut opened: Queues = self.pools.iter().map(|_| Vec::new()).collect();
+        for queue in 0..queues {
+            let pool = &mut self.pools[queue as usize % workers];
+            let socket = AfXdpSocket::open(&interface, queue, pool.umem(), &mut self.registrations, Arc::clone(&program));
+            let socket = socket.map_err(failed("open AF_XDP"))?;
+            let description = describe(spec, takeover, "af_xdp", socket.mode(), socket.reason());
+            let nic = AfXdp::new(socket, lend, pool, description).map_err(failed("map the AF_XDP rings"))?;
+            opened[queue as usize % workers].push(Box::new(nic));
+        }
+        Ok(opened)
     }
-}
 
-fn open_af_packet(spec: &PortSpec, takeover: &mut Takeover, reason: &str) -> Result<AfPacket, NicError> {
-    let failed = |doing| move |source| NicError::io(doing, &spec.interface, source);
-    takeover.drop_ingress().map_err(failed("keep the kernel silent (nftables, Linux 5.12)"))?;
-    takeover.bring_up()?;
-    let socket = AfPacketSocket::open(takeover.interface()).map_err(failed("open AF_PACKET"))?;
-    let description = describe(spec, takeover, "af_packet", "copy".into(), reason);
-    AfPacket::new(socket, description).map_err(failed("map the AF_PACKET rings"))
+    /// Frames that each of a worker's queues on one port may lend to the kernel for receiving: half of the memory for all receive
+    /// rings, half for what is on its way.
+    fn lend(&self, queues: usize) -> usize {
+        let smallest = self.pools.iter().map(FramePool::total).min().unwrap_or(0);
+        smallest / 2 / self.ports / queues.max(1)
+    }
+
+    /// A socket for each worker; the kernel deals the flows out to them.
+    fn open_af_packet(&self, spec: &PortSpec, takeover: &mut Takeover, reason: &str) -> Result<Queues, NicError> {
+        let failed = |doing| move |source| NicError::io(doing, &spec.interface, source);
+        takeover.drop_ingress().map_err(failed("keep the kernel silent (nftables, Linux 5.12)"))?;
+        takeover.bring_up()?;
+        let sockets = AfPacketSocket::open_all(takeover.interface(), self.pools.len()).map_err(failed("open AF_PACKET"))?;
+        let open = |socket| -> Result<Vec<Box<dyn Nic>>, NicError> {
+            let description = describe(spec, takeover, "af_packet", "copy".into(), reason);
+            let nic = AfPacket::new(socket, description).map_err(failed("map the AF_PACKET rings"))?;
+            Ok(vec![Box::new(nic)])
+        };
+        sockets.into_iter().map(open).collect()
+    }
 }
 
 fn describe(spec: &PortSpec, takeover: &Takeover, driver: &'static str, mode: String, reason: &str) -> NicDescription {

@@ -62,7 +62,7 @@ impl PortState {
             let _ = writeln!(text, "offload {}", offload.name);
         }
         if let Some(channels) = self.channels {
-            let _ = writeln!(text, "channels-rx {}\nchannels-combined {}", channels.rx, channels.combined);
+            let _ = writeln!(text, "channels-rx {}\nchannels-tx {}\nchannels-combined {}", channels.rx, channels.tx, channels.combined);
         }
         text
     }
@@ -74,8 +74,10 @@ impl PortState {
         }
         let pairs: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(' ')).collect();
         let find = |key: &str| pairs.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
-        let channels = match (find("channels-rx"), find("channels-combined")) {
-            (Some(rx), Some(combined)) => Some(Channels { rx: rx.parse().ok()?, combined: combined.parse().ok()? }),
+        let channels = match (find("channels-rx"), find("channels-tx"), find("channels-combined")) {
+            (Some(rx), Some(tx), Some(combined)) => {
+                Some(Channels { rx: rx.parse().ok()?, tx: tx.parse().ok()?, combined: combined.parse().ok()? })
+            }
             _ => None,
         };
         Some(Self {
@@ -103,7 +105,7 @@ mod tests {
             arp: true,
             ipv6_disabled: Some(false),
             offloads: vec![OFFLOADS[0], OFFLOADS[3]],
-            channels: Some(Channels { rx: 0, combined: 4 }),
+            channels: Some(Channels { rx: 0, tx: 2, combined: 4 }),
         }
     }
 

@@ -86,16 +86,24 @@ impl Takeover {
         self.settings.set_flags(IFF_UP, IFF_UP).map_err(|source| NicError::io("bring the interface up", &self.interface.name, source))
     }
 
-    /// Let the NIC use a single receive queue, for a driver that reads one.
-    pub(super) fn use_one_queue(&mut self) -> Result<(), NicError> {
+    /// Let the NIC use `wanted` receive queues, or as many as it has, for a driver that reads each of them. Returns how many there are.
+    pub(super) fn use_queues(&mut self, wanted: u32) -> Result<u32, NicError> {
         let (control, name) = (&self.settings.control, self.interface.name.as_str());
-        let channels = Channels::of(control, name).map_err(|source| NicError::io("count the queues", name, source))?;
-        let Some(channels) = channels.filter(|channels| channels.receiving() > 1) else { return Ok(()) };
-        self.before.channels = Some(channels);
+        let failed = |source| NicError::io("count the queues", name, source);
+        let Some(present) = Channels::of(control, name).map_err(failed)? else { return Ok(1) };
+        let chosen = present.up_to(control, name, wanted).map_err(failed)?;
+        if chosen == present {
+            return Ok(present.receiving());
+        }
+        self.before.channels = Some(present);
         self.before.save(&self.state_file).map_err(|source| NicError::State { path: self.state_file.clone(), source })?;
-        let parameter = if channels.combined > 0 { "combined" } else { "rx" };
-        let refused = |_| NicError::Queues { interface: name.into(), queues: channels.receiving(), parameter };
-        channels.single().set(control, name).map_err(refused)
+        match chosen.set(control, name) {
+            Ok(()) => Ok(chosen.receiving()),
+            Err(_) => {
+                let parameter = if present.combined > 0 { "combined" } else { "rx" };
+                Err(NicError::Queues { interface: name.into(), queues: present.receiving(), wanted: chosen.receiving(), parameter })
+            }
+        }
     }
 
     /// The first offload of these that is still on.

@@ -125,10 +125,21 @@ impl Frame {
 
 /// The free frames of one worker.
 ///
+/// All workers cut their frames from one mapping, so that a frame can cross from one to another and to any NIC. Each frame has one
+/// home, the worker in whose range its number lies: a pool gives out its own frames only, and keeps those of others apart until the
+/// worker sends them home ([`Self::strays`]). Without that, one-way load would empty the pool of the worker that receives.
+///
 /// A pool that is dropped while frames are out leaves its memory mapped: a handle must never point into nothing.
 #[derive(Debug)]
 pub struct FramePool {
     free: Vec<Frame>,
+    /// Frames of other workers that were put back here.
+    strays: Vec<Frame>,
+    /// Number of the first frame that has its home here, and how many there are.
+    first: u32,
+    count: u32,
+    /// Workers that share the memory.
+    workers: u32,
     umem: Arc<Umem>,
 }
 
@@ -139,9 +150,32 @@ impl FramePool {
     /// What `mmap` or `madvise` say, most likely that there is not enough memory.
     pub fn new(frames: u32) -> io::Result<Self> {
         let umem = Arc::new(Umem::map(frames)?);
+        Ok(Self::over(&umem, 0, frames, 1))
+    }
+
+    /// Map memory for `frames` frames and share it out between `workers` pools.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    ///
+    /// # Panics
+    /// Where there is no worker, or no frame for each.
+    pub fn shared(frames: u32, workers: usize) -> io::Result<Vec<Self>> {
+        let workers = u32::try_from(workers).expect("a few workers");
+        let share = frames / workers;
+        assert!(share > 0, "a frame for each worker");
+        let umem = Arc::new(Umem::map(frames)?);
+        let first_of = |worker: u32| worker * share;
+        let end_of = |worker: u32| if worker + 1 == workers { frames } else { first_of(worker + 1) };
+        Ok((0..workers).map(|worker| Self::over(&umem, first_of(worker), end_of(worker) - first_of(worker), workers)).collect())
+    }
+
+    fn over(umem: &Arc<Umem>, first: u32, count: u32, workers: u32) -> Self {
         // Lowest numbers on top: a small load stays within few pages.
-        let free = (0..frames).rev().map(|index| umem.frame(index)).collect();
-        Ok(Self { free, umem })
+        let free = (first..first + count).rev().map(|index| umem.frame(index)).collect();
+        // Room for every frame there is: putting one back never allocates.
+        let strays = Vec::with_capacity((umem.frames - count) as usize);
+        Self { free, strays, first, count, workers, umem: Arc::clone(umem) }
     }
 
     /// A free frame, or `None` where all are in use.
@@ -154,8 +188,24 @@ impl FramePool {
     pub fn put(&mut self, frame: Frame) {
         #[cfg(any(test, feature = "simulation"))]
         let frame = poisoned(frame);
-        debug_assert!(self.free.len() < self.umem.frames as usize, "more frames come back than there are");
+        if frame.index.wrapping_sub(self.first) >= self.count {
+            debug_assert!(self.strays.len() < self.strays.capacity(), "more frames come back than there are");
+            return self.strays.push(frame);
+        }
+        debug_assert!(self.free.len() < self.count as usize, "more frames come back than there are");
         self.free.push(frame);
+    }
+
+    /// The frames of other workers that were put back here, to be sent home (see [`Self::home_of`]).
+    pub fn strays(&mut self) -> &mut Vec<Frame> {
+        &mut self.strays
+    }
+
+    /// Which of the workers sharing the memory is the home of `frame`, counted from zero.
+    #[must_use]
+    pub fn home_of(&self, frame: &Frame) -> usize {
+        // The last worker has what the division leaves.
+        (frame.index / (self.umem.frames / self.workers)).min(self.workers - 1) as usize
     }
 
     /// Number of free frames.
@@ -164,10 +214,10 @@ impl FramePool {
         self.free.len()
     }
 
-    /// Number of all frames.
+    /// Number of all frames that have their home here.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.umem.frames as usize
+        self.count as usize
     }
 
     /// The memory underneath, for a NIC to register.
@@ -220,5 +270,21 @@ mod tests {
         // SAFETY: an address outside the mapping yields no handle.
         assert!(unsafe { pool.umem().claim(2 * FRAME_SIZE as u64) }.is_none());
         pool.put(back);
+    }
+
+    #[test]
+    fn a_shared_memory_has_one_home_for_each_frame_and_strays_are_kept_apart() {
+        let mut pools = FramePool::shared(8, 3).expect("eight frames");
+        assert_eq!(pools.iter().map(FramePool::total).collect::<Vec<_>>(), [2, 2, 4], "the last has what the division leaves");
+        let mut second = pools.remove(1);
+        let frames: Vec<Frame> = pools.iter_mut().flat_map(|pool| std::iter::from_fn(|| pool.take()).collect::<Vec<_>>()).collect();
+        let homes: Vec<usize> = frames.iter().map(|frame| second.home_of(frame)).collect();
+        assert_eq!(homes, [0, 0, 2, 2, 2, 2]);
+        frames.into_iter().for_each(|frame| second.put(frame));
+        assert_eq!((second.free(), second.strays().len()), (2, 6), "not one of them is given out here");
+        for frame in second.strays().drain(..) {
+            pools[if frame.index() < 2 { 0 } else { 1 }].put(frame);
+        }
+        assert!(pools.iter().all(|pool| pool.free() == pool.total()));
     }
 }

@@ -15,8 +15,8 @@ fn forwards_everything(driver: Driver, mode: &str) {
     sh("for end in left left-far right right-far; do ip link set $end mtu 1508; done");
     let mut pool = FramePool::new(8192).expect("frames");
     let spec = |interface: &str| dataplane::nic::PortSpec { name: interface.into(), interface: interface.into(), mtu: 1500, driver };
-    let mut ports = open_ports(&[spec("left"), spec("right")], &state_directory(), &mut pool).expect("both open");
-    assert_eq!([ports[0].nic.description().mode.as_str(), ports[1].nic.description().mode.as_str()], [mode; 2]);
+    let mut ports = open_ports(&[spec("left"), spec("right")], &state_directory(), std::slice::from_mut(&mut pool)).expect("both open");
+    assert_eq!([ports[0].queues[0][0].description().mode.as_str(), ports[1].queues[0][0].description().mode.as_str()], [mode; 2]);
     let mut sender = Station::new("left-far", Driver::AfPacket);
     let mut receiver = Station::new("right-far", Driver::AfPacket);
 
@@ -28,9 +28,9 @@ fn forwards_everything(driver: Driver, mode: &str) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut arrived = Vec::new();
     for _ in 0..2000 {
-        ports[0].nic.receive(&mut pool, &mut batch);
+        ports[0].queues[0][0].receive(&mut pool, &mut batch);
         assert!(batch.iter().all(|packet| packet.start() >= HEADROOM), "there is room for every header in front");
-        ports[1].nic.transmit(&mut pool, &mut batch);
+        ports[1].queues[0][0].transmit(&mut pool, &mut batch);
         arrived.extend(receiver.receive());
         if arrived.len() == frames.len() {
             break;
@@ -39,10 +39,10 @@ fn forwards_everything(driver: Driver, mode: &str) {
     }
     assert_eq!(arrived.len(), frames.len());
     assert!(arrived == frames, "every frame arrives as it was sent, in order");
-    assert_eq!((ports[0].nic.receive_lost(), ports[1].nic.transmit_refused()), (0, 0));
-    ports[1].nic.receive(&mut pool, &mut batch);
-    ports[1].nic.transmit(&mut pool, &mut batch);
-    let held: usize = ports.iter().map(|port| port.nic.held()).sum();
+    assert_eq!((ports[0].queues[0][0].receive_lost(), ports[1].queues[0][0].transmit_refused()), (0, 0));
+    ports[1].queues[0][0].receive(&mut pool, &mut batch);
+    ports[1].queues[0][0].transmit(&mut pool, &mut batch);
+    let held: usize = ports.iter().map(|port| port.queues[0][0].held()).sum();
     assert_eq!(pool.free() + held + batch.len(), pool.total());
 }
 
@@ -63,9 +63,9 @@ fn echoes_many_without_losing_a_frame(driver: Driver) {
         let frames: Vec<Vec<u8>> = (first..FRAMES.min(first + 64)).map(|number| plain_frame(number, 100)).collect();
         far.send(&frames);
         for _ in 0..1000 {
-            relay.port.nic.receive(&mut relay.pool, &mut batch);
-            relay.port.nic.transmit(&mut relay.pool, &mut batch);
-            assert_eq!(relay.pool.free() + relay.port.nic.held() + batch.len(), relay.pool.total());
+            relay.port.queues[0][0].receive(&mut relay.pool, &mut batch);
+            relay.port.queues[0][0].transmit(&mut relay.pool, &mut batch);
+            assert_eq!(relay.pool.free() + relay.port.queues[0][0].held() + batch.len(), relay.pool.total());
             returned += far.receive().len();
             if returned == first as usize + frames.len() {
                 break;
@@ -73,7 +73,7 @@ fn echoes_many_without_losing_a_frame(driver: Driver) {
         }
     }
     assert_eq!(returned, FRAMES as usize);
-    assert_eq!((relay.port.nic.receive_lost(), relay.lost.too_big, relay.lost.no_frame), (0, 0, 0));
+    assert_eq!((relay.port.queues[0][0].receive_lost(), relay.lost.too_big, relay.lost.no_frame), (0, 0, 0));
     far.assert_no_frame_lost();
 }
 
@@ -137,7 +137,7 @@ fn af_packet_names_what_it_loses() {
         taken.into_iter().for_each(|frame| relay.pool.put(frame));
         relay.send(&[plain_frame(1, 1515), tagged(&plain_frame(2, 1514), &[(0x8100, 5)]), plain_frame(3, 60)]);
         assert_eq!(far.receive_until(2).len(), 2);
-        assert_eq!(relay.port.nic.transmit_refused(), 1);
+        assert_eq!(relay.port.queues[0][0].transmit_refused(), 1);
         relay.assert_no_frame_lost();
     });
 }
@@ -150,12 +150,12 @@ fn leaves_what_a_full_ring_cannot_take(driver: Driver) {
     sh("ip link set port down");
     let mut batch: Vec<Packet> =
         (0..2000).map(|number| Packet::copied(relay.pool.take().expect("free"), &plain_frame(number, 60)).expect("fits")).collect();
-    relay.port.nic.transmit(&mut relay.pool, &mut batch);
+    relay.port.queues[0][0].transmit(&mut relay.pool, &mut batch);
     assert_eq!(batch.len(), 2000 - 1024);
-    assert_eq!(relay.pool.free() + relay.port.nic.held() + batch.len(), relay.pool.total());
+    assert_eq!(relay.pool.free() + relay.port.queues[0][0].held() + batch.len(), relay.pool.total());
     sh("ip link set port up");
     for _ in 0..1000 {
-        relay.port.nic.transmit(&mut relay.pool, &mut batch);
+        relay.port.queues[0][0].transmit(&mut relay.pool, &mut batch);
     }
     assert!(batch.is_empty());
     let arrived = far.receive_until(2000);
@@ -233,11 +233,11 @@ fn af_xdp_counts_what_an_empty_fill_ring_loses() {
         veth("port", "far");
         let mut relay = Station::new("port", Driver::AfXdp);
         let mut far = Station::new("far", Driver::AfPacket);
-        let lent = relay.port.nic.held();
+        let lent = relay.port.queues[0][0].held();
         assert_eq!(lent, 2048, "half of the pool's 4096");
         far.send(&(0..3000).map(|number| plain_frame(number, 60)).collect::<Vec<_>>());
         assert_eq!(relay.receive_until(3000).len(), lent);
-        assert_eq!(relay.port.nic.receive_lost(), 3000 - lent as u64);
+        assert_eq!(relay.port.queues[0][0].receive_lost(), 3000 - lent as u64);
         relay.assert_no_frame_lost();
     });
 }
@@ -247,7 +247,7 @@ fn auto_takes_the_best_driver_and_says_why() {
     in_own_network("drivers::auto_takes_the_best_driver_and_says_why", false, || {
         veth("port", "far");
         let relay = Station::new("port", Driver::Auto);
-        let description = relay.port.nic.description();
+        let description = relay.port.queues[0][0].description();
         assert_eq!((description.driver, description.mode.as_str(), description.mtu), ("af_packet", "copy", 1500));
         assert!(description.reason.contains("CAP_NET_ADMIN"), "without privileges there is no AF_XDP: {}", description.reason);
     });
@@ -259,7 +259,7 @@ fn auto_takes_af_xdp_where_it_may() {
         veth("port", "far");
         sh("ip link set port address 02:00:00:00:00:01");
         let relay = Station::new("port", Driver::Auto);
-        let description = relay.port.nic.description();
+        let description = relay.port.queues[0][0].description();
         assert_eq!((description.driver, description.mode.as_str(), description.mac), ("af_xdp", "copy (native)", [2, 0, 0, 0, 0, 1]));
         assert!(description.reason.contains("no zero-copy"), "{}", description.reason);
     });

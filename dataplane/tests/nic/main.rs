@@ -3,5 +3,6 @@
 //! A test runs itself again under `unshare`. AF_PACKET does so in a user namespace, without privileges; AF_XDP needs root.
 
 mod drivers;
+mod queues;
 mod support;
 mod takeover;

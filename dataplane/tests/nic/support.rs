@@ -55,7 +55,7 @@ pub(crate) fn state_directory() -> PathBuf {
 /// Open one port.
 pub(crate) fn open(interface: &str, driver: Driver, pool: &mut FramePool) -> Result<OpenPort, NicError> {
     let spec = PortSpec { name: format!("port-{interface}"), interface: interface.into(), mtu: 1500, driver };
-    open_ports(&[spec], &state_directory(), pool).map(|mut ports| ports.remove(0))
+    open_ports(&[spec], &state_directory(), std::slice::from_mut(pool)).map(|mut ports| ports.remove(0))
 }
 
 /// A port and the pool it works on, as a worker has them.
@@ -78,7 +78,7 @@ impl Station {
             let mut batch: Vec<Packet> =
                 frames.iter().map(|frame| Packet::copied(self.pool.take().expect("free"), frame).expect("fits")).collect();
             for _ in 0..1000 {
-                self.port.nic.transmit(&mut self.pool, &mut batch);
+                self.port.queues[0][0].transmit(&mut self.pool, &mut batch);
                 if batch.is_empty() {
                     break;
                 }
@@ -91,7 +91,7 @@ impl Station {
     /// Take what has arrived by now.
     pub(crate) fn receive(&mut self) -> Vec<Vec<u8>> {
         let mut batch = Vec::with_capacity(BATCH);
-        let received = self.port.nic.receive(&mut self.pool, &mut batch);
+        let received = self.port.queues[0][0].receive(&mut self.pool, &mut batch);
         self.lost.too_big += received.too_big;
         self.lost.no_frame += received.no_frame;
         assert_eq!(received.packets, batch.len());
@@ -117,7 +117,7 @@ impl Station {
 
     /// Every frame is in the pool or in the driver.
     pub(crate) fn assert_no_frame_lost(&self) {
-        assert_eq!(self.pool.free() + self.port.nic.held(), self.pool.total());
+        assert_eq!(self.pool.free() + self.port.queues[0][0].held(), self.pool.total());
     }
 }
 

@@ -72,7 +72,7 @@ fn a_port_is_given_back_as_it_was_and_only_one_relay_has_it() {
             assert!(during.ends_with("1\n"), "IPv6 is off");
             assert!(matches!(refused("port"), NicError::Taken { .. }));
             let Station { port, .. } = relay;
-            drop(port.nic);
+            drop(port.queues);
             port.takeover.restore().expect("restored");
             assert_eq!(settings("port"), before);
             assert!(!state_directory().join("port").exists());
@@ -119,7 +119,7 @@ fn heals_what_a_killed_run_left(driver: Driver, name: &str) {
     std::fs::rename(directory, state_directory()).expect("the next run looks in the same place");
 
     let Station { port, .. } = Station::new("port", driver);
-    drop(port.nic);
+    drop(port.queues);
     port.takeover.restore().expect("restored");
     assert_eq!(settings("port"), before, "the second run gives back what the first one found");
 }
@@ -142,7 +142,7 @@ fn af_xdp_reads_one_queue_and_gives_the_others_back() {
         assert_eq!(queues(), "RX:\t\t4");
         let Station { port, .. } = Station::new("port", Driver::AfXdp);
         assert_eq!(queues(), "RX:\t\t1");
-        drop(port.nic);
+        drop(port.queues);
         port.takeover.restore().expect("restored");
         assert_eq!(queues(), "RX:\t\t4");
     });
@@ -197,7 +197,7 @@ fn kernel_is_silent_while_the_relay_has_the_port(driver: Driver) {
     assert_eq!(far.receive(), Vec::<Vec<u8>>::new(), "nothing the kernel made left the port");
 
     let Station { port, .. } = relay;
-    drop(port.nic);
+    drop(port.queues);
     port.takeover.restore().expect("restored");
     sh("ip link set port up");
     assert!(answered(&mut far), "and answers again afterwards");

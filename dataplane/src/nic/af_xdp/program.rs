@@ -57,14 +57,14 @@ pub(in crate::nic) struct Attached {
 }
 
 impl Attached {
-    /// Attach in the driver, or else in the common code.
-    pub(in crate::nic) fn best(interface: u32) -> io::Result<Self> {
-        match Program::attach(interface, Attachment::Native) {
+    /// Attach in the driver, or else in the common code, a program for this many queues.
+    pub(in crate::nic) fn best(interface: u32, queues: u32) -> io::Result<Self> {
+        match Program::attach(interface, queues, Attachment::Native) {
             Ok(program) => Ok(Self { program, attachment: Attachment::Native, reason: String::new() }),
             // The other way is closed, too, without privilege or where a program is attached already.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EBUSY | libc::EEXIST)) => Err(error),
             Err(error) => {
-                let program = Program::attach(interface, Attachment::Generic)?;
+                let program = Program::attach(interface, queues, Attachment::Generic)?;
                 let reason = format!("the driver takes no XDP program: {error}; ");
                 Ok(Self { program, attachment: Attachment::Generic, reason })
             }
@@ -117,8 +117,8 @@ fn number(fd: &OwnedFd) -> u32 {
 
 impl Program {
     /// Load the program and attach it to an interface. It drops everything until [`Self::insert`] names a socket.
-    pub(super) fn attach(interface: u32, attachment: Attachment) -> io::Result<Self> {
-        let map = create_map()?;
+    pub(super) fn attach(interface: u32, queues: u32, attachment: Attachment) -> io::Result<Self> {
+        let map = create_map(queues)?;
         let program = load(&map)?;
         let flags: u32 = match attachment {
             Attachment::Generic => 1 << 1,
@@ -147,11 +147,11 @@ impl Program {
     }
 }
 
-/// A map of one socket: queue 0. What arrives on another queue finds no entry and is dropped.
-fn create_map() -> io::Result<OwnedFd> {
-    let (key_size, value_size, entries) = (4, 4, 1);
+/// A map of one socket a queue. What arrives on another queue finds no entry and is dropped.
+fn create_map(queues: u32) -> io::Result<OwnedFd> {
+    let (key_size, value_size) = (4, 4);
     // SAFETY: the attributes hold no address.
-    unsafe { bpf_fd(MAP_CREATE, &[MAP_TYPE_XSKMAP, key_size, value_size, entries, 0]) }
+    unsafe { bpf_fd(MAP_CREATE, &[MAP_TYPE_XSKMAP, key_size, value_size, queues, 0]) }
 }
 
 fn load(map: &OwnedFd) -> io::Result<OwnedFd> {

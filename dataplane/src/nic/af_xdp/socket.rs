@@ -2,10 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use libc::{SOL_XDP, c_int};
 
-use super::program::{Attached, Attachment, Program};
+use super::program::{Attached, Attachment};
 use crate::nic::interface::Interface;
 use crate::nic::sys;
 use crate::packet::{FRAME_SIZE, Umem};
@@ -17,16 +18,12 @@ pub(super) const TRANSMIT_ENTRIES: u32 = 1024;
 pub(super) const COMPLETION_ENTRIES: u32 = 1024;
 /// Room for the socket buffers of a whole transmit ring in copy mode.
 const SEND_BUFFER: c_int = 8 << 20;
-/// The one queue that is read. One worker reads one queue; with several workers each will have its own. Until then the takeover
-/// sets the NIC to one receive queue, so that nothing arrives where nobody listens.
-const QUEUE: u32 = 0;
-
 /// A program attached and a socket bound: what needs privileges to make.
 #[derive(Debug)]
 pub(in crate::nic) struct AfXdpSocket {
     pub(super) fd: OwnedFd,
     /// After the socket: what arrives between the two ends is dropped, not shown to the kernel.
-    _program: Program,
+    _program: Arc<Attached>,
     pub(super) attachment: Attachment,
     pub(super) zero_copy: bool,
     /// Why it is no better mode.
@@ -41,15 +38,18 @@ pub(in crate::nic) struct Registration {
 }
 
 impl AfXdpSocket {
-    /// Open, bind and hook a socket to queue 0: zero-copy where the driver offers it, else copying.
+    /// Open, bind and hook a socket to a queue: zero-copy where the driver offers it, else copying.
     pub(in crate::nic) fn open(
         interface: &Interface,
+        queue: u32,
         umem: &Umem,
         registrations: &mut Vec<Registration>,
-        Attached { program, attachment, mut reason }: Attached,
+        attached: Arc<Attached>,
     ) -> io::Result<Self> {
+        let (attachment, mut reason) = (attached.attachment, attached.reason.clone());
+        let place = Place { interface: interface.index, queue };
         let zero_copy = match attachment {
-            Attachment::Native => bind_new(interface, umem, registrations, true),
+            Attachment::Native => bind_new(place, umem, registrations, true),
             // The program sees frames only after they were copied into socket buffers.
             Attachment::Generic => Err(io::Error::new(io::ErrorKind::Unsupported, "generic XDP always copies")),
         };
@@ -57,22 +57,29 @@ impl AfXdpSocket {
             Ok(fd) => (fd, true),
             Err(error) => {
                 reason += &format!("no zero-copy: {error}");
-                (bind_new(interface, umem, registrations, false)?, false)
+                (bind_new(place, umem, registrations, false)?, false)
             }
         };
-        program.insert(QUEUE, &fd)?;
+        attached.program.insert(queue, &fd)?;
         if zero_copy {
             reason += "the best there is";
         }
-        Ok(Self { fd, _program: program, attachment, zero_copy, reason })
+        Ok(Self { fd, _program: attached, attachment, zero_copy, reason })
     }
+}
+
+/// Where a socket is bound.
+#[derive(Clone, Copy)]
+struct Place {
+    interface: u32,
+    queue: u32,
 }
 
 /// A new socket bound in this mode, on the memory that an earlier port registered in the same mode, or its own registration of it.
 ///
 /// The kernel gives a shared registration one mode for all. Two registrations of the same memory (one a mode) have the same
 /// addresses, so frames move between all ports all the same.
-fn bind_new(interface: &Interface, umem: &Umem, registrations: &mut Vec<Registration>, zero_copy: bool) -> io::Result<OwnedFd> {
+fn bind_new(place: Place, umem: &Umem, registrations: &mut Vec<Registration>, zero_copy: bool) -> io::Result<OwnedFd> {
     let fd = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0)?;
     sys::set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER)
         .or_else(|_| sys::set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &SEND_BUFFER))?;
@@ -89,8 +96,8 @@ fn bind_new(interface: &Interface, umem: &Umem, registrations: &mut Vec<Registra
         sxdp_family: u16::try_from(libc::AF_XDP).expect("a small constant"),
         // A shared registration brings its mode along and takes no other flag.
         sxdp_flags: if shared.is_some() { libc::XDP_SHARED_UMEM } else { mode | libc::XDP_USE_NEED_WAKEUP },
-        sxdp_ifindex: interface.index,
-        sxdp_queue_id: QUEUE,
+        sxdp_ifindex: place.interface,
+        sxdp_queue_id: place.queue,
         sxdp_shared_umem_fd: shared.map_or(0, |shared| u32::try_from(shared.fd.as_raw_fd()).expect("a descriptor")),
     };
     sys::bind(&fd, &address)?;
