@@ -152,7 +152,7 @@ fn workers(families: &mut Families, workers: &[Arc<WorkerCounters>]) {
         families.counter(name, help, rows(pick));
     }
     let held = rows(|c| c.held.get()).map(|(labels, value)| (labels, float(value)));
-    families.gauge("chukei_worker_held_packets", "Packets waiting for a next hop.", held);
+    families.gauge("chukei_worker_held_packets", "Packets waiting for a next hop, or for their turn.", held);
     let generation = rows(|c| c.generation.get()).map(|(labels, value)| (labels, float(value)));
     families.gauge("chukei_worker_config_generation", "Number of the configuration the worker works with.", generation);
 }

@@ -146,7 +146,7 @@ pub struct WorkerCounters {
     pub dropped: Counter,
     /// Packets that ended here on purpose: handshakes, ARP, keepalives, echo requests.
     pub absorbed: Counter,
-    /// Packets waiting for a next hop (gauge).
+    /// Packets waiting for a next hop, or for their turn (gauge).
     pub held: Counter,
     /// Times the worker looked for work.
     pub polls: Counter,

@@ -110,6 +110,7 @@ drop_reasons! {
         TunnelPeerUnknown = "tunnel_peer_unknown": "A handshake with a public key that no tenant has.",
         TunnelHandshakeMacInvalid = "tunnel_handshake_mac_invalid": "A handshake whose first MAC is wrong: the peer has another relay public key.",
         TunnelHandshakeLimited = "tunnel_handshake_limited": "More handshakes from one source, or in all, than are answered.",
+        TunnelHandshakeQueueFull = "tunnel_handshake_queue_full": "More handshakes at once than the relay lets wait; the peers try again by themselves.",
         TunnelHandshakeRejected = "tunnel_handshake_rejected": "A handshake that does not verify: wrong key, wrong preshared key, or replayed.",
         TunnelCookieRejected = "tunnel_cookie_rejected": "A cookie reply that answers nothing the relay sent.",
         TunnelDataRejected = "tunnel_data_rejected": "A data message that does not authenticate, or without a session.",

@@ -137,3 +137,51 @@ fn without_a_free_frame_packets_are_lost_by_name_and_every_frame_comes_back() {
     let counts = Counts::new().datagram(initiation.len()).lost("access", DropReason::NoFreeFrame);
     world.expect(&counts, |world| world.office("a").send_datagram(source, initiation));
 }
+
+#[test]
+fn a_storm_of_handshakes_waits_in_line_while_data_passes_and_a_full_line_says_so() {
+    let mut world = World::new(806, [municipality("a", 2_101)]);
+    let initiation = world.office("a").initiation();
+    let storm = |world: &mut World, round: u8| {
+        for host in 1..=50 {
+            world.office("a").send_datagram(at(&format!("198.18.{round}.{host}:1000")), initiation.clone());
+        }
+    };
+    // What the listener lets through within 100 ms, and one a poll is worked on.
+    for round in 1..=5 {
+        world.jump(Duration::from_millis(100));
+        storm(&mut world, round);
+        world.step();
+        assert_eq!(world.counts().get("worker.held"), 49 * i64::from(round));
+    }
+    assert_eq!(world.counts().get("access.drops.tunnel_handshake_queue_full"), 0);
+    world.jump(Duration::from_millis(100));
+    storm(&mut world, 6);
+    let packet = residents(40_000);
+    world.office("a").send(&packet);
+    world.step();
+    assert_eq!(world.counts().get("access.drops.tunnel_handshake_queue_full"), 245 + 50 - 256);
+    assert_eq!(world.counts().get("worker.held"), 255);
+    assert_eq!(world.cloud("a").received().len(), 1, "data waits for no handshake");
+    // One of them was new; the line empties, one a poll.
+    world.settle();
+    assert_eq!(world.counts().get("worker.held"), 0);
+    assert_eq!(world.strays().len(), 1, "one response, to the first source");
+    assert_eq!(world.counts().get("a.drops.tunnel_handshake_limited") + world.counts().get("a.drops.tunnel_handshake_rejected"), 260);
+}
+
+#[test]
+fn a_handshake_that_waits_over_a_reload_meets_the_new_configuration() {
+    let mut world = World::cold(807, [municipality("a", 2_101)], Dimensions::default());
+    world.run(Duration::from_millis(600));
+    let initiation = world.office("a").initiation();
+    for host in 1..=3 {
+        world.office("a").send_datagram(at(&format!("198.18.1.{host}:1000")), initiation.clone());
+    }
+    world.step();
+    assert_eq!(world.counts().get("worker.held"), 2);
+    world.reload(|plan| plan.tenants.clear());
+    world.settle();
+    assert_eq!(world.counts().get("worker.held"), 0);
+    assert_eq!(world.counts().get("access.drops.tunnel_peer_unknown"), 2, "its tenant is gone");
+}

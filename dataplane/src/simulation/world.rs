@@ -224,8 +224,8 @@ impl World {
         panic!("seed {}: a storm: packets beget packets without end", self.seed);
     }
 
-    /// One round of everything. False when nothing happened.
-    fn step(&mut self) -> bool {
+    /// One round of everything, with one poll of the worker. False when nothing happened.
+    pub fn step(&mut self) -> bool {
         let sent = self.stations_send();
         let delivered = self.deliver_to_relay();
         let around = self.around_poll.unwrap_or(|_| {});

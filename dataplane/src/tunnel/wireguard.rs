@@ -27,7 +27,7 @@ mod sessions;
 mod tests;
 
 pub use keys::{generate, generate_preshared, is_low_order, public_key};
-pub use listener::{Inspected, WireGuardListener};
+pub use listener::{Inspected, WireGuardListener, data_index};
 
 /// Whitepaper section 6.1: a handshake without answer is tried again after this time ...
 const REKEY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ pub struct FrameAudit {
     pub free: usize,
     /// Frames that NICs hold.
     pub with_nics: usize,
-    /// Frames whose packets wait for their next hop.
+    /// Frames whose packets wait: for their next hop, or for their turn.
     pub waiting: usize,
     /// All frames.
     pub total: usize,
@@ -25,7 +25,7 @@ impl Worker {
         FrameAudit {
             free: self.ledger.frames.free(),
             with_nics: self.ports.iter().map(|port| port.nic.held()).sum(),
-            waiting: interfaces.map(|interface| interface.neighbors.holding()).sum(),
+            waiting: interfaces.map(|interface| interface.neighbors.holding()).sum::<usize>() + self.handshakes.len(),
             total: self.ledger.frames.total(),
             last_blank: self.ledger.last_blank,
         }

@@ -73,7 +73,7 @@ impl Ledger {
         self.counters.dropped.add(packets);
     }
 
-    /// A packet starts to wait for its next hop.
+    /// A packet starts to wait, for its next hop or for its turn.
     pub(super) fn hold(&self) {
         self.counters.held.set(self.counters.held.get() + 1);
     }

@@ -1,12 +1,14 @@
 //! The worker: the loop that owns NICs, tenants and tables.
 //!
-//! [`Worker::poll`] does one round: adopt a new configuration, obey commands, receive a batch from each port, send each frame
-//! through its route, let time pass for what is due, transmit. It reads no clock.
+//! [`Worker::poll`] does one round: adopt a new configuration, obey commands, receive a batch from each port, find whose each frame
+//! is, send each through its route, do a handshake, let time pass for what is due, transmit. It reads no clock.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `dispatch` | the way in: whose a frame is, and its route |
+//! | `classify` | the way in: whose a frame is |
 //! | [`steering`] | which worker owns a frame |
+//! | `dispatch` | an arrival's route, and what its verdict asks for |
+//! | `handshakes` | what costs too much to be done between two packets |
 //! | `transmit`, `port` | the way out: outer headers, next hop, the NIC's queue |
 //! | `icmp_errors` | telling a host why its packet was lost |
 //! | `ledger` | every packet's end, and the conservation law |
@@ -18,8 +20,10 @@
 mod adopt;
 #[cfg(feature = "simulation")]
 mod audit;
+mod classify;
 pub mod control;
 mod dispatch;
+mod handshakes;
 mod housekeeping;
 mod icmp_errors;
 mod ledger;
@@ -29,6 +33,7 @@ pub mod steering;
 pub mod thread;
 mod transmit;
 
+use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 
@@ -52,7 +57,9 @@ use crate::tunnel::wireguard::WireGuardListener;
 use crate::tunnel::{TenantId, TunnelTable};
 #[cfg(feature = "simulation")]
 pub use audit::FrameAudit;
+use classify::Arrival;
 use control::{Command, Event};
+use handshakes::Handshake;
 use ledger::Ledger;
 use port::Port;
 
@@ -85,6 +92,8 @@ pub struct Worker {
     commands: Consumer<Command>,
     events: Producer<Event>,
     batch: Vec<Packet>,
+    arrivals: Vec<Arrival>,
+    handshakes: VecDeque<Handshake>,
     housekeeping: housekeeping::Schedule,
     echoes: TokenBucket,
     seed: u64,
@@ -135,6 +144,8 @@ impl Worker {
             commands,
             events,
             batch: Vec::with_capacity(BATCH),
+            arrivals: Vec::with_capacity(BATCH),
+            handshakes: handshakes::queue(),
             housekeeping: housekeeping::Schedule::new(now),
             echoes: TokenBucket::FULL,
             seed: seeds.next_u64(),
@@ -143,7 +154,8 @@ impl Worker {
         (worker, commands_in, events_out)
     }
 
-    /// One round. Returns how many frames it received: with none, there is time to sleep until [`Self::next_deadline`].
+    /// One round. Returns how many frames it received and how many packets still wait for their turn: with none, there is time to
+    /// sleep until [`Self::next_deadline`].
     pub fn poll(&mut self, now: Instant) -> usize {
         self.ledger.counters.polls.add(1);
         if let Some((generation, config)) = self.reader.changed() {
@@ -156,11 +168,14 @@ impl Worker {
         for index in 0..self.ports.len() {
             received += self.receive(index, now);
         }
-        self.keep_house(now);
-        for port in &mut self.ports {
-            port.flush(&mut self.ledger);
+        if !self.handshakes.is_empty() {
+            // The packets of this round do not wait for it.
+            self.flush();
+            self.next_handshake(now);
         }
-        received
+        self.keep_house(now);
+        self.flush();
+        received + self.handshakes.len()
     }
 
     /// When [`Self::poll`] has something to do although no frame arrives.
@@ -185,6 +200,7 @@ impl Worker {
         self.ports.into_iter().map(|port| port.nic).collect()
     }
 
+    /// Take a batch from a port: first find whose each frame is, then send all of them on their way.
     fn receive(&mut self, index: usize, now: Instant) -> usize {
         let mut batch = std::mem::take(&mut self.batch);
         let port = &mut self.ports[index];
@@ -196,10 +212,21 @@ impl Worker {
             }
         }
         let id = PortId(u8::try_from(index).expect("ports are numbered by bytes"));
+        let mut arrivals = std::mem::take(&mut self.arrivals);
         for packet in batch.drain(..) {
-            self.dispatch(id, packet, now);
+            arrivals.extend(self.classify(id, packet, now));
         }
         self.batch = batch;
+        // Here arrivals could change their order, and wait.
+        self.process(&mut arrivals, now);
+        self.arrivals = arrivals;
         outcome.packets
+    }
+
+    /// Hand what is ready to the NICs.
+    fn flush(&mut self) {
+        for port in &mut self.ports {
+            port.flush(&mut self.ledger);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::drop_reason::DropReason;
 use crate::packet::Packet;
-use crate::router_config::AttachmentId;
+use crate::router_config::{AttachmentId, EndpointId};
 use crate::time::Instant;
 use crate::tunnel::{TenantId, Tunnel, TunnelKey};
 use crate::wire::underlay;
@@ -23,7 +23,7 @@ impl Worker {
     /// Send a tunnel's datagram to where its peer is.
     pub(super) fn send_to_peer(&mut self, key: TunnelKey, ecn: u8, packet: Packet, now: Instant) {
         let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref() else { unreachable!("{}", LIVING) };
-        let endpoint = usize::from(tenant.config.tunnels[usize::from(key.tunnel.0)].endpoint.0);
+        let endpoint = tenant.config.tunnels[usize::from(key.tunnel.0)].endpoint;
         match tenant.tunnels[usize::from(key.tunnel.0)].tunnel.peer() {
             Some(SocketAddr::V4(peer)) => self.send_datagram(endpoint, peer, ecn, packet, now),
             _ => self.drop_at_tenant(key.tenant, packet, DropReason::TunnelPeerAddressUnknown),
@@ -31,8 +31,8 @@ impl Worker {
     }
 
     /// Put the outer headers around `packet` and send it over the endpoint's access network.
-    pub(super) fn send_datagram(&mut self, endpoint: usize, peer: SocketAddrV4, ecn: u8, mut packet: Packet, now: Instant) {
-        let Endpoint { port: id, local, .. } = self.endpoints[endpoint];
+    pub(super) fn send_datagram(&mut self, endpoint: EndpointId, peer: SocketAddrV4, ecn: u8, mut packet: Packet, now: Instant) {
+        let Endpoint { port: id, local, .. } = self.endpoints[usize::from(endpoint.0)];
         let port = &mut self.ports[usize::from(id.0)];
         let counters = Arc::clone(&port.counters);
         let reason = match &mut self.access[usize::from(id.0)] {

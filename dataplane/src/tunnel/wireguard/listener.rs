@@ -47,13 +47,19 @@ pub enum Inspected {
         /// The tunnel.
         index: u32,
     },
-    /// Somebody who names this public key starts a handshake.
-    Initiation {
-        /// The claimed public key; the tunnel finds out whether it is true.
-        peer: [u8; 32],
-    },
+    /// Somebody starts a handshake; [`WireGuardListener::initiator`] says who.
+    Initiation,
     /// The source has to prove its address first: a cookie reply of this length was written, to be sent to the source.
     Reply(usize),
+}
+
+/// The tunnel that a data message belongs to, by its 24 bits of receiver index; `None` for everything else.
+#[must_use]
+pub fn data_index(datagram: &[u8]) -> Option<u32> {
+    match Message::parse(datagram)? {
+        Message::Data { receiver, .. } => Some(Message::tunnel_index(receiver)),
+        _ => None,
+    }
 }
 
 /// One of the relay's ends of tunnels: a private key and what guards it.
@@ -102,11 +108,11 @@ impl WireGuardListener {
         self.public_key.to_bytes()
     }
 
-    /// What is this datagram, and may it cost anything? `reply` needs 64 bytes.
+    /// What is this datagram, and may it cost anything? Costs a hash or two itself. `reply` needs 64 bytes.
     ///
     /// # Errors
-    /// `TunnelMessageMalformed`, `TunnelHandshakeMacInvalid`, `TunnelHandshakeRejected` (its key is of low order, or its static key
-    /// does not decrypt), `TunnelHandshakeLimited`.
+    /// `TunnelMessageMalformed`, `TunnelHandshakeMacInvalid`, `TunnelHandshakeRejected` (its key is of low order),
+    /// `TunnelHandshakeLimited`.
     pub fn inspect(&mut self, datagram: &[u8], source: SocketAddr, reply: &mut [u8], now: Instant) -> Result<Inspected, DropReason> {
         match Message::parse(datagram).ok_or(DropReason::TunnelMessageMalformed)? {
             Message::Data { receiver, .. } => Ok(Inspected::Data { index: Message::tunnel_index(receiver) }),
@@ -115,10 +121,10 @@ impl WireGuardListener {
                 let challenged = self.guard(datagram, 12, source, reply, now)?;
                 Ok(challenged.map_or(Inspected::HandshakeResponse { index: Message::tunnel_index(receiver) }, Inspected::Reply))
             }
-            Message::Initiation => match self.guard(datagram, 8, source, reply, now)? {
-                Some(len) => Ok(Inspected::Reply(len)),
-                None => self.initiator(datagram),
-            },
+            Message::Initiation => {
+                let challenged = self.guard(datagram, 8, source, reply, now)?;
+                Ok(challenged.map_or(Inspected::Initiation, Inspected::Reply))
+            }
         }
     }
 
@@ -150,12 +156,17 @@ impl WireGuardListener {
         if allowed && self.all_handshakes.take(ALL, now) { Ok(None) } else { Err(DropReason::TunnelHandshakeLimited) }
     }
 
-    fn initiator(&self, datagram: &[u8]) -> Result<Inspected, DropReason> {
+    /// The public key that an initiation names; the tunnel finds out whether it is true. Costs a Diffie-Hellman: only for what
+    /// [`Self::inspect`] let through.
+    ///
+    /// # Errors
+    /// `TunnelMessageMalformed`, and `TunnelHandshakeRejected` where the static key does not decrypt.
+    pub fn initiator(&self, datagram: &[u8]) -> Result<[u8; 32], DropReason> {
         let Ok(Packet::HandshakeInit(initiation)) = Tunn::parse_incoming_packet(datagram) else {
             return Err(DropReason::TunnelMessageMalformed);
         };
         parse_handshake_anon(&self.private_key, &self.public_key, &initiation)
-            .map(|half| Inspected::Initiation { peer: half.peer_static_public })
+            .map(|half| half.peer_static_public)
             .map_err(|_| DropReason::TunnelHandshakeRejected)
     }
 

@@ -43,6 +43,10 @@ impl End {
         self.out.fill(0xee);
         match self.listener.inspect(datagram, source, &mut self.out, now)? {
             Inspected::Reply(len) => Ok(Decapsulated { content: Content::Reply { len }, peer_moved: false, handshake_completed: false }),
+            Inspected::Initiation => {
+                self.listener.initiator(datagram)?;
+                self.tunnel.decapsulate(datagram, source, &mut self.out, now)
+            }
             _ => self.tunnel.decapsulate(datagram, source, &mut self.out, now),
         }
     }

@@ -33,13 +33,15 @@ fn the_listener_finds_the_tunnel_by_the_upper_24_bits_and_the_peer_by_its_key() 
     let initiation = pair.office.initiate(now);
     let office_key = pair.office.listener.public_key();
     let inspected = pair.relay.listener.inspect(&initiation, office_address(), &mut reply, now);
-    assert_eq!(inspected, Ok(Inspected::Initiation { peer: office_key }));
+    assert_eq!(inspected, Ok(Inspected::Initiation));
+    assert_eq!(pair.relay.listener.initiator(&initiation), Ok(office_key));
+    assert_eq!(data_index(&initiation), None);
     let response = pair.relay.reply(&initiation, office_address(), now);
     let inspected = pair.office.listener.inspect(&response, relay_address(), &mut reply, now);
     assert_eq!(inspected, Ok(Inspected::HandshakeResponse { index: OFFICE }));
     let keepalive = pair.office.reply(&response, relay_address(), now);
     let inspected = pair.relay.listener.inspect(&keepalive, office_address(), &mut reply, now);
-    assert_eq!(inspected, Ok(Inspected::Data { index: RELAY }));
+    assert_eq!((inspected, data_index(&keepalive)), (Ok(Inspected::Data { index: RELAY }), Some(RELAY)));
 }
 
 #[test]
@@ -118,7 +120,7 @@ fn a_source_beyond_its_share_proves_its_address_and_port_and_is_limited_all_the_
     let mut out = [0; 64];
     for _ in 0..PER_SOURCE_BURST {
         let inspected = pair.relay.listener.inspect(&initiation, office_address(), &mut out, pair.now).expect("within its share");
-        assert!(matches!(inspected, Inspected::Initiation { .. }));
+        assert!(matches!(inspected, Inspected::Initiation));
     }
     assert_eq!(pair.relay.listener.inspect(&initiation, office_address(), &mut out, pair.now), Ok(Inspected::Reply(64)));
     let no_room = pair.relay.listener.inspect(&initiation, office_address(), &mut [0; 63], pair.now);
@@ -134,14 +136,14 @@ fn a_source_beyond_its_share_proves_its_address_and_port_and_is_limited_all_the_
     // Use up the share of the other port's address as well: it is the same one.
     assert_eq!(pair.relay.listener.inspect(&proving, other_port, &mut out, pair.now), Ok(Inspected::Reply(64)), "the cookie is for a port");
     let taken = (0..20)
-        .filter(|_| matches!(pair.relay.listener.inspect(&proving, office_address(), &mut out, pair.now), Ok(Inspected::Initiation { .. })))
+        .filter(|_| matches!(pair.relay.listener.inspect(&proving, office_address(), &mut out, pair.now), Ok(Inspected::Initiation)))
         .count();
     assert_eq!(taken, PER_SOURCE_BURST as usize);
     assert_eq!(pair.relay.listener.inspect(&proving, office_address(), &mut out, pair.now), Err(DropReason::TunnelHandshakeLimited));
     // Two minutes later the cookie is worth nothing.
     pair.now = pair.now + Duration::from_secs(120);
     let late = pair.relay.listener.inspect(&proving, office_address(), &mut out, pair.now);
-    assert!(matches!(late, Ok(Inspected::Initiation { .. })), "as a source without a cookie");
+    assert!(matches!(late, Ok(Inspected::Initiation)), "as a source without a cookie");
     for _ in 1..PER_SOURCE_BURST {
         let _ = pair.relay.listener.inspect(&proving, office_address(), &mut out, pair.now);
     }

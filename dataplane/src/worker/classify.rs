@@ -1,0 +1,240 @@
+//! Classification: whose a received frame is, found without cryptography, and by whom it is worked on.
+//!
+//! | frame | known by | becomes |
+//! |---|---|---|
+//! | data message of a tunnel | its receiver index | an [`Arrival`] |
+//! | IPv4 on a tenant's VLAN | port and tags | an [`Arrival`] |
+//! | handshake message | what the listener lets through, with cookies and limits | waits in `handshakes` |
+//! | ARP, echo request to the relay | addresses | answered here and now |
+//!
+//! A whole batch is classified before any of it is worked on. What stands between the two may reorder arrivals of different tenants,
+//! and hold them: their numbers are good until the next configuration is adopted.
+
+use std::net::{SocketAddr, SocketAddrV4};
+
+use crate::drop_reason::DropReason;
+use crate::host;
+use crate::link::{self, ArpOutcome, Interface};
+use crate::packet::Packet;
+use crate::rate::Rate;
+use crate::router_config::{AttachmentId, EndpointId, PortId, Vlan};
+use crate::time::Instant;
+use crate::tunnel::wireguard::{self, Inspected};
+use crate::tunnel::{TenantId, TunnelKey};
+use crate::wire::arp::Arp;
+use crate::wire::ethernet::{self, Ethernet, MacAddr};
+use crate::wire::inner::Inner;
+use crate::wire::underlay::{self, Outer};
+use crate::worker::handshakes::Handshake;
+use crate::worker::ledger::Ledger;
+use crate::worker::port::{self, Port};
+use crate::worker::{LIVING, Worker, steering};
+
+/// Echo requests that the relay answers on its access address, to whoever asks.
+const ECHOES: Rate = Rate::per_second(100);
+
+/// A received packet of one tenant, and what the way in has learnt about it.
+#[derive(Debug)]
+#[must_use = "an arrival is sent through its route, or its packet dropped"]
+pub(super) struct Arrival {
+    /// From the office: the tunnel's message. From the cloud: the IPv4 packet, with whatever pads it.
+    pub(super) packet: Packet,
+    pub(super) origin: Origin,
+}
+
+/// Where an arrival comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// Through a tunnel; nothing of it is authenticated yet.
+    Office {
+        /// By the message's receiver index.
+        key: TunnelKey,
+        /// The relay's end.
+        endpoint: EndpointId,
+        /// Outer source.
+        source: SocketAddrV4,
+        /// ECN bits of the outer header.
+        ecn: u8,
+    },
+    /// From a tenant's VLAN.
+    Cloud {
+        tenant: TenantId,
+        attachment: AttachmentId,
+        /// Who sent the frame.
+        station: MacAddr,
+    },
+}
+
+impl Arrival {
+    /// The tenant it belongs to.
+    #[expect(dead_code, reason = "what stands between classification and processing asks for it")]
+    pub(super) fn tenant(&self) -> TenantId {
+        match self.origin {
+            Origin::Office { key, .. } => key.tenant,
+            Origin::Cloud { tenant, .. } => tenant,
+        }
+    }
+}
+
+impl Worker {
+    /// Find whose this frame is. `None`: it has found its end, or waits, or was for the relay itself.
+    pub(super) fn classify(&mut self, id: PortId, mut packet: Packet, now: Instant) -> Option<Arrival> {
+        let port = &mut self.ports[usize::from(id.0)];
+        self.ledger.received(packet.segments());
+        port.counters.received.add(packet.segments(), packet.len());
+        debug_assert_eq!(steering::owner(id, packet.bytes()), steering::WorkerId(0), "one worker owns everything");
+
+        let header = match link::accept(packet.bytes(), port.mac) {
+            Ok(header) => header,
+            Err(reason) => return self.refuse(id, packet, reason),
+        };
+        let payload = packet.len() - header.header_len;
+        let inside = packet.set_range(header.header_len, payload);
+        debug_assert!(inside, "the header lies inside the frame");
+
+        match (self.attachments.get(&(id, header.vlan)).copied(), header.ethertype) {
+            (Some((tenant, attachment)), ethernet::ARP) => self.arp_from_cloud(tenant, attachment, packet, &header, now),
+            (Some((tenant, attachment)), _) => {
+                return Some(Arrival { packet, origin: Origin::Cloud { tenant, attachment, station: header.source } });
+            }
+            (None, ethertype) if header.vlan == Vlan::Untagged && self.access[usize::from(id.0)].is_some() => {
+                if ethertype != ethernet::ARP {
+                    return self.classify_from_access(id, packet, header.source, now);
+                }
+                self.arp_from_access(id, packet, &header, now);
+            }
+            (None, _) if header.vlan == Vlan::Untagged => self.drop_at_port(id, packet, DropReason::UntaggedUnexpected),
+            (None, _) => self.drop_at_port(id, packet, DropReason::VlanUnknown),
+        }
+        None
+    }
+
+    /// A packet on an access port: a tunnel's message, or an echo request to the relay.
+    fn classify_from_access(&mut self, id: PortId, mut packet: Packet, station: MacAddr, now: Instant) -> Option<Arrival> {
+        let Some(interface) = &self.access[usize::from(id.0)] else { return self.refuse(id, packet, DropReason::UntaggedUnexpected) };
+        let datagram = match underlay::parse(packet.bytes(), interface.address()) {
+            Ok(Outer::Udp(datagram)) => datagram,
+            Ok(Outer::Icmp(len)) => {
+                self.echo_from_access(id, packet, len, station, now);
+                return None;
+            }
+            Err(reason) => return self.refuse(id, packet, reason),
+        };
+        let Some(endpoint) = self.endpoint_at(id, datagram.destination) else { return self.refuse(id, packet, DropReason::NoListener) };
+        let inside = packet.set_range(underlay::HEADERS_LEN, datagram.payload_len);
+        debug_assert!(inside, "the payload lies inside the packet it was read from");
+        let Some(index) = wireguard::data_index(packet.bytes()) else {
+            return self.classify_handshake(endpoint, datagram, packet, now);
+        };
+        self.arrival_of_tunnel(endpoint, index, datagram, packet)
+    }
+
+    fn arrival_of_tunnel(&mut self, endpoint: EndpointId, index: u32, datagram: underlay::Datagram, packet: Packet) -> Option<Arrival> {
+        let Some(key) = self.tunnels.by_index(endpoint, index) else {
+            let id = self.endpoints[usize::from(endpoint.0)].port;
+            return self.refuse(id, packet, DropReason::TunnelReceiverUnknown);
+        };
+        Some(Arrival { packet, origin: Origin::Office { key, endpoint, source: datagram.source, ecn: datagram.ecn } })
+    }
+
+    /// A message that is no data: the listener says whether it may cost anything. What may cost a Diffie-Hellman has to wait.
+    fn classify_handshake(&mut self, at: EndpointId, datagram: underlay::Datagram, packet: Packet, now: Instant) -> Option<Arrival> {
+        let endpoint = &mut self.endpoints[usize::from(at.0)];
+        let (id, source) = (endpoint.port, datagram.source);
+        let Some(mut out) = self.ledger.blank() else { return self.refuse(id, packet, DropReason::NoFreeFrame) };
+        let reason = match endpoint.listener.inspect(packet.bytes(), SocketAddr::V4(source), out.spare_mut(), now) {
+            Ok(Inspected::Reply(len)) if out.set_range(0, len) => {
+                self.ledger.absorbed(packet);
+                self.ledger.generated();
+                self.send_datagram(at, source, 0, out, now);
+                return None;
+            }
+            Ok(Inspected::Reply(_)) => DropReason::FrameTooBig,
+            Ok(Inspected::Initiation) => {
+                self.ledger.release(out);
+                self.wait_for_turn(Handshake { packet, port: id, source, local: datagram.destination, answers: None });
+                return None;
+            }
+            Ok(Inspected::HandshakeResponse { index }) => {
+                self.ledger.release(out);
+                self.wait_for_turn(Handshake { packet, port: id, source, local: datagram.destination, answers: Some(index) });
+                return None;
+            }
+            Ok(Inspected::Data { index } | Inspected::CookieReply { index }) => {
+                self.ledger.release(out);
+                return self.arrival_of_tunnel(at, index, datagram, packet);
+            }
+            Err(reason) => reason,
+        };
+        self.ledger.release(out);
+        self.refuse(id, packet, reason)
+    }
+
+    /// The relay's end of tunnels that listens on `local`.
+    pub(super) fn endpoint_at(&self, port: PortId, local: SocketAddrV4) -> Option<EndpointId> {
+        let index = self.endpoints.iter().position(|endpoint| endpoint.local == local && endpoint.port == port)?;
+        Some(EndpointId(u8::try_from(index).expect("endpoints are numbered by bytes")))
+    }
+
+    fn arp_from_cloud(&mut self, id: TenantId, attachment: AttachmentId, packet: Packet, header: &Ethernet, now: Instant) {
+        let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { unreachable!("{}", LIVING) };
+        let interface = &mut tenant.attachments[usize::from(attachment.0)];
+        let port = &mut self.ports[usize::from(interface.port.0)];
+        match answer_arp(port, interface, packet.bytes(), header, &mut self.ledger, now) {
+            Ok(()) => self.ledger.absorbed(packet),
+            Err(reason) => self.ledger.dropped(packet, reason, &tenant.counters.drops),
+        }
+    }
+
+    fn arp_from_access(&mut self, id: PortId, packet: Packet, header: &Ethernet, now: Instant) {
+        let port = &mut self.ports[usize::from(id.0)];
+        let outcome = match &mut self.access[usize::from(id.0)] {
+            Some(interface) => answer_arp(port, interface, packet.bytes(), header, &mut self.ledger, now),
+            None => Err(DropReason::UntaggedUnexpected),
+        };
+        match outcome {
+            Ok(()) => self.ledger.absorbed(packet),
+            Err(reason) => self.drop_at_port(id, packet, reason),
+        }
+    }
+
+    /// Answer an echo request to the relay's access address.
+    fn echo_from_access(&mut self, id: PortId, mut packet: Packet, len: usize, station: MacAddr, now: Instant) {
+        let whole = packet.set_range(0, len);
+        debug_assert!(whole, "the length was read from the packet");
+        let answered = Inner::parse(packet.bytes()).and_then(|inner| {
+            if self.echoes.take(ECHOES, now) { host::answer(packet.bytes_mut(), &inner) } else { Err(DropReason::HostEchoLimited) }
+        });
+        match (answered, &self.access[usize::from(id.0)]) {
+            (Ok(()), Some(interface)) => port::reflect(&mut self.ports[usize::from(id.0)], interface, station, packet, &mut self.ledger),
+            (Ok(()), None) => self.drop_at_port(id, packet, DropReason::UntaggedUnexpected),
+            (Err(reason), _) => self.drop_at_port(id, packet, reason),
+        }
+    }
+
+    fn refuse(&mut self, id: PortId, packet: Packet, reason: DropReason) -> Option<Arrival> {
+        self.drop_at_port(id, packet, reason);
+        None
+    }
+
+    pub(super) fn drop_at_port(&mut self, id: PortId, packet: Packet, reason: DropReason) {
+        self.ledger.dropped(packet, reason, &self.ports[usize::from(id.0)].counters.drops);
+    }
+}
+
+fn answer_arp(
+    port: &mut Port,
+    interface: &mut Interface,
+    payload: &[u8],
+    header: &Ethernet,
+    ledger: &mut Ledger,
+    now: Instant,
+) -> Result<(), DropReason> {
+    let arp = Arp::parse(payload, header.source)?;
+    match interface.receive_arp(&arp, port.mac, now)? {
+        ArpOutcome::Reply(reply) => port.send_arp(&reply, header.source, interface, ledger),
+        ArpOutcome::Resolved(station, held) => port::deliver_held(port, interface, station, held, ledger),
+        ArpOutcome::Absorbed => {}
+    }
+    Ok(())
+}
