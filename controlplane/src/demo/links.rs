@@ -16,6 +16,7 @@ use super::error::{Context, DemoError, checked};
 use super::ethtool::{has_carrier, interface_request, switch_offloads_off};
 use super::namespaces::{Namespace, in_namespace};
 use super::netlink::{NetlinkSocket, Request};
+use super::untag;
 
 /// linux/veth.h: the attribute that describes a pair's other end.
 const VETH_INFO_PEER: u16 = 1;
@@ -227,6 +228,15 @@ impl Links {
     /// When there is no such interface.
     pub fn offloads_off(&self, name: &str) -> Result<(), DemoError> {
         switch_offloads_off(&self.control, name).doing(|| self.about("switch the offloads off on", name))
+    }
+
+    /// Makes an interface the end of the VLAN `vlan` (802.1Q) inside the kernel: the tag of what arrives is taken off, what is sent
+    /// gets it. Frames of other VLANs are not told apart, so this is for trunks that carry one.
+    ///
+    /// # Errors
+    /// When the process may not load BPF programs (root may, a user namespace's root may not), or the interface has a `clsact` already.
+    pub fn end_vlan(&self, name: &str, vlan: u16) -> Result<(), DemoError> {
+        untag::attach(&self.netlink, self.index(name)?, vlan).doing(|| self.about(&format!("end VLAN {vlan} on"), name))
     }
 
     /// Keeps the kernel from speaking on an interface by itself: no ARP, no IPv6.

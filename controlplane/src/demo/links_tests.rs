@@ -82,3 +82,39 @@ fn errors_name_the_interface_and_the_namespace() {
         assert!(links.index("err0").is_err());
     });
 }
+
+#[test]
+fn a_vlan_that_ends_in_the_kernel_loses_its_tag_on_receipt_and_gets_it_when_sending() {
+    as_root("demo::links::tests::a_vlan_that_ends_in_the_kernel_loses_its_tag_on_receipt_and_gets_it_when_sending", || {
+        let [left, right] = cable("end", 1500);
+        let (from, to) = (Links::of(&left).unwrap(), Links::of(&right).unwrap());
+        let (left_mac, right_mac) = (MacAddress::local(8, 0), MacAddress::local(8, 1));
+        from.silence("end0").unwrap();
+        to.set_mac("end1", right_mac).unwrap();
+        match to.end_vlan("end1", 2101) {
+            // Loading a program takes more than a user namespace's root may do.
+            Err(DemoError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => return,
+            outcome => outcome.unwrap(),
+        }
+        let here = Ipv4Addr::new(10, 0, 0, 1);
+        to.add_neighbor("end1", here, left_mac).unwrap();
+        let mut cable = RawSocket::open(&left, "end0").unwrap();
+
+        udp(&right, "10.0.0.2:53").send_to(b"answer", (here, 53)).unwrap();
+        assert!(wait_readable(&[cable.as_fd()], SECOND).unwrap()[0]);
+        let tagged = cable.receive().unwrap().unwrap().to_vec();
+        assert_eq!(tagged[12..18], [0x81, 0x00, 0x08, 0x35, 0x08, 0x00], "{tagged:02x?}");
+
+        // The same packet back: addresses and ports are turned around, the sums of both stay right.
+        let receiver = udp(&right, "10.0.0.2:53");
+        let mut back = tagged.clone();
+        back[..6].copy_from_slice(&right_mac.0);
+        back[6..12].copy_from_slice(&left_mac.0);
+        back[30..34].copy_from_slice(&[10, 0, 0, 1]);
+        back[34..38].copy_from_slice(&[10, 0, 0, 2]);
+        assert!(cable.send(&back).unwrap());
+        let mut buffer = [0; 32];
+        let (length, sender) = receiver.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..length], sender.ip()), (&b"answer"[..], here.into()));
+    });
+}

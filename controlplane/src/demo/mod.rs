@@ -8,6 +8,7 @@
 //! | [`links`] | veth pairs, addresses, routes, neighbours, offloads |
 //! | [`raw_socket`] | frames in and out of one interface |
 //! | [`vlan`], [`trunk`] | the far end of a VLAN trunk: one tag, one cloud |
+//! | `untag` | the same for one VLAN inside the kernel, for measurements |
 //! | [`canary`] | whose payload it is, and where it must never be seen |
 //! | [`municipality`] | a hall's own router: an embedded WireGuard client |
 //! | [`plan`], [`topology`] | three municipalities, and the world around the relay |
@@ -36,6 +37,7 @@ mod test_support;
 pub mod topology;
 pub mod traffic;
 pub mod trunk;
+mod untag;
 mod view;
 pub mod vlan;
 pub mod wireguard_keys;
