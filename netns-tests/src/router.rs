@@ -67,6 +67,12 @@ impl Router {
         &self.interface
     }
 
+    /// The router's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.wireguard.pid()
+    }
+
     /// Seconds since 1970 of the last handshake, 0 before the first.
     #[must_use]
     pub fn latest_handshake(&self) -> u64 {
