@@ -95,12 +95,12 @@ impl Contender {
     pub(crate) fn release(&self) -> Release {
         match self {
             Self::Chukei(_) => Release {
-                version: first_line(&binary(), &["--version"]),
+                version: last_word(&first_line(&binary(), &["--version"])),
                 date: tool("git", &["log", "-1", "--format=%cs (commit %h)"]).unwrap_or_else(|| "no git history".to_owned()),
                 note: String::new(),
             },
             Self::WireguardGo => {
-                let version = first_line("wireguard-go", &["--version"]);
+                let version = last_word(&first_line("wireguard-go", &["--version"]));
                 let date = date_in(&version).unwrap_or_else(|| "date unknown".to_owned());
                 // Segmentation offload on the TUN came with the releases of 2023.
                 let note = if date.as_str() < "2023" { "the distribution's package, from before its segmentation offload" } else { "" };
@@ -113,9 +113,14 @@ impl Contender {
 }
 
 fn of_registry(package: &str, said: &str) -> Release {
-    let version = said.split_whitespace().last().unwrap_or_default().to_owned();
+    let version = last_word(said);
     let date = published(package, &version).unwrap_or_else(|| "date unknown".to_owned());
     Release { version, date, note: String::new() }
+}
+
+/// Programs say `name 1.2.3`.
+fn last_word(said: &str) -> String {
+    said.split_whitespace().last().unwrap_or_default().to_owned()
 }
 
 /// The day on which a version was published, from the copy of the registry's index that cargo made when it installed the package.

@@ -104,6 +104,7 @@ fn machine() -> String {
 /// What a reader has to know.
 fn notes(worlds: &[World], measured: &measure::Measured) -> Vec<String> {
     let mut notes = vec![
+        "Ratio: chukei's value divided by that of the best peer in the row, whichever peer that is.".to_owned(),
         "The municipality's router (wireguard-go in every column), iperf3 and the relay share this machine's cores: rates are those of all three together.".to_owned(),
         "Packets and bytes are inner ones, both ways, as the municipality's tunnel counts them: acknowledgements too.".to_owned(),
         "Machine - client - load: what /proc/stat counts for all cores, less the router's process, less iperf3's (for UDP: this program's). A veth's receive work is done by whoever sent.".to_owned(),

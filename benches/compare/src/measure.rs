@@ -96,7 +96,7 @@ fn tcp_round(worlds: &[World], plan: &Plan, round: usize, results: &mut [Results
         for (case, streams) in STREAMS.into_iter().enumerate() {
             for turn in turns(worlds, round) {
                 let number = (round * 2 + way) * 2 + case;
-                let run = tcp::run(&worlds[turn], direction, streams, plan.tcp, number);
+                let run = tcp::run(&worlds[turn], direction, streams, plan, number);
                 let (rate, packets) = (run.bits_per_second / 1e6, run.carried.packets());
                 eprintln!("{}: TCP x{streams} {}: {rate:.0} Mbit/s, {packets} packets", worlds[turn].name, direction.label());
                 results[turn].tcp[way][case].push(run);

@@ -24,6 +24,8 @@ pub(crate) struct Options {
 pub(crate) struct Plan {
     /// How often everything but the search for UDP rates is done.
     pub(crate) rounds: usize,
+    /// Whole seconds that iperf3 leaves out at its beginning.
+    pub(crate) tcp_warm_up: u8,
     /// One measured TCP run, without its warm-up.
     pub(crate) tcp: Duration,
     /// One trial of a UDP rate.
@@ -34,14 +36,21 @@ pub(crate) struct Plan {
     pub(crate) latency: Duration,
 }
 
-const FULL: Plan =
-    Plan { rounds: 2, tcp: Duration::from_millis(2_500), udp: Duration::from_millis(1_000), halvings: 4, latency: Duration::from_secs(3) };
+const FULL: Plan = Plan {
+    rounds: 2,
+    tcp_warm_up: 1,
+    tcp: Duration::from_millis(2_500),
+    udp: Duration::from_millis(1_000),
+    halvings: 4,
+    latency: Duration::from_secs(3),
+};
 
 const QUICK: Plan = Plan {
     rounds: 1,
-    tcp: Duration::from_millis(1_200),
-    udp: Duration::from_millis(350),
-    halvings: 2,
+    tcp_warm_up: 0,
+    tcp: Duration::from_millis(1_500),
+    udp: Duration::from_millis(250),
+    halvings: 1,
     latency: Duration::from_millis(1_000),
 };
 

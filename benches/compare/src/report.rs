@@ -101,8 +101,10 @@ pub(crate) fn rows(worlds: &[World], measured: &Measured) -> Vec<Row> {
     rows.push(row("questions lost, idle".to_owned(), "%", Better::Lower, None, &lost_idle));
     rows.push(row("datagrams lost, half load".to_owned(), "%", Better::Lower, None, &lost_half));
     for (load, of) in loads() {
+        // The targets are about TCP.
+        let is_tcp = load.starts_with("TCP");
         for (what, unit, target, cost) in COSTS {
-            rows.push(row(format!("{what}, {load}"), unit, Better::Lower, target, &|results| cost(&of(results))));
+            rows.push(row(format!("{what}, {load}"), unit, Better::Lower, target.filter(|_| is_tcp), &|results| cost(&of(results))));
         }
     }
     rows
@@ -137,13 +139,14 @@ struct Cost {
 /// A name, a unit, the target, and how it is computed.
 type Kind = (&'static str, &'static str, Option<Target>, fn(&Cost) -> f64);
 
-const COSTS: [Kind; 6] = [
+const COSTS: [Kind; 7] = [
     ("CPU of the relay's process", "us/packet", Some(RELAY), |cost| cost.usage.relay / cost.packets * 1e6),
     ("CPU of the relay's process", "s/GB", None, |cost| cost.usage.relay / cost.bytes * 1e9),
     ("CPU of machine - client - load", "us/packet", Some(RELAYING), |cost| cost.usage.relaying() / cost.packets * 1e6),
     ("CPU of machine - client - load", "s/GB", None, |cost| cost.usage.relaying() / cost.bytes * 1e9),
     ("CPU of the whole machine", "us/packet", None, |cost| cost.usage.machine / cost.packets * 1e6),
     ("CPU of the whole machine", "s/GB", None, |cost| cost.usage.machine / cost.bytes * 1e9),
+    ("CPU of client and load", "us/packet", None, |cost| (cost.usage.client + cost.usage.load) / cost.packets * 1e6),
 ];
 
 impl Cost {
@@ -177,7 +180,8 @@ impl Row {
         let mut ratios = BTreeMap::new();
         if let Some((_, best)) = best {
             let own = columns.iter().zip(&values).filter(|((_, is_peer), _)| !is_peer);
-            ratios.extend(own.map(|((name, _), value)| (name.clone(), value / best)));
+            // Nothing can be said in shares of nothing.
+            ratios.extend(own.map(|((name, _), value)| (name.clone(), value / best)).filter(|(_, ratio)| ratio.is_finite()));
         }
         let verdict = |target: Target| ratios.iter().map(|(name, ratio)| (name.clone(), target.is_met(*ratio))).collect();
         let met = target.map(verdict).unwrap_or_default();
@@ -225,7 +229,7 @@ mod tests {
         let carried = |packets| Carried { up_packets: packets, up_bytes: packets * 1_000, ..Carried::default() };
         let cost = Cost::sum([(usage, carried(100_000)), (usage, carried(300_000))].into_iter());
         let values: Vec<f64> = COSTS.iter().map(|(_, _, _, of)| of(&cost)).collect();
-        assert_eq!(values, [5.0, 5.0, 10.0, 10.0, 20.0, 20.0]);
+        assert_eq!(values, [5.0, 5.0, 10.0, 10.0, 20.0, 20.0, 10.0]);
     }
 
     #[test]

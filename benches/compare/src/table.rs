@@ -36,14 +36,14 @@ pub(crate) fn page(report: &Report) -> String {
 
 fn head(report: &Report) -> Vec<String> {
     let names = report.contenders.iter().map(|contender| contender.name.clone());
-    let ratios = own(report).map(|name| format!("{name} : best peer"));
+    let ratios = own(report).map(|name| name.replace("chukei", "ratio"));
     ["metric", "unit"].map(str::to_owned).into_iter().chain(names).chain(ratios).chain([String::from("target"), String::from("")]).collect()
 }
 
 fn cells(row: &Row, report: &Report) -> Vec<String> {
     let mut cells = vec![row.metric.clone(), row.unit.to_owned()];
     cells.extend(row.values.iter().map(|value| number(*value)));
-    cells.extend(own(report).map(|name| row.ratios.get(name).map_or_else(String::new, |ratio| format!("{ratio:.2}"))));
+    cells.extend(own(report).map(|name| row.ratios.get(name).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))));
     cells.push(row.target.map_or_else(String::new, |target| target.text()));
     let verdicts: Vec<&str> = own(report).filter_map(|name| row.met.get(name)).map(|met| if *met { "met" } else { "MISSED" }).collect();
     cells.push(verdicts.join("/"));

@@ -9,12 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cpu::{Look, Usage};
+use crate::options::Plan;
 use crate::world::{Carried, World};
 
-/// Left out at the beginning, for the windows to open.
-const WARM_UP: Duration = Duration::from_secs(1);
-/// iperf3 needs this long to begin and to end.
-const EDGES: Duration = Duration::from_millis(150);
+/// iperf3 needs this long to begin and to end, a little more than enough.
+const EDGES: Duration = Duration::from_millis(200);
 
 /// Which way the data flows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -47,23 +46,24 @@ pub(crate) struct Run {
     pub(crate) carried: Carried,
 }
 
-/// Runs iperf3 once, `time` long after its warm-up.
+/// Runs iperf3 once.
 ///
 /// # Panics
 /// When iperf3 fails or does not end.
-pub(crate) fn run(world: &World, direction: Direction, streams: u32, time: Duration, number: usize) -> Run {
+pub(crate) fn run(world: &World, direction: Direction, streams: u32, plan: &Plan, number: usize) -> Run {
     let (own, server, streams) = (world.host().to_string(), SHARED_GLOBAL.to_string(), streams.to_string());
-    let (omit, length) = (WARM_UP.as_secs().to_string(), (time + 2 * EDGES).as_secs_f64().ceil().to_string());
+    // It counts in whole seconds.
+    let (omit, length) = (plan.tcp_warm_up.to_string(), (plan.tcp + 2 * EDGES).as_secs_f64().ceil().to_string());
     let mut arguments = vec!["--client", &server, "--bind", &own, "--parallel", &streams, "--json", "--connect-timeout", "5000"];
     arguments.extend(["--omit", &omit, "--time", &length]);
     if direction == Direction::CloudToOffice {
         arguments.push("--reverse");
     }
     let mut client = Running::start(&world.office, &world.directory, &format!("iperf3-{number}"), "iperf3", &arguments);
-    thread::sleep(WARM_UP + EDGES);
+    thread::sleep(Duration::from_secs(plan.tcp_warm_up.into()) + EDGES);
     let processes = world.processes(client.pid());
     let (carried, look) = (world.carried(), Look::at(&processes));
-    thread::sleep(time);
+    thread::sleep(plan.tcp);
     let (usage, carried) = (Look::at(&processes) - look, world.carried().since(carried));
     client.wait(Duration::from_secs(20));
     Run { bits_per_second: received(&client.log(), &world.name), usage, carried }
