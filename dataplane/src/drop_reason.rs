@@ -79,6 +79,7 @@ macro_rules! drop_reasons {
 drop_reasons! {
     Nic {
         FrameTooBig = "frame_too_big": "The frame is longer than a frame of memory; switch off GRO/LRO on the NIC or lower its MTU.",
+        SuperFrameMalformed = "super_frame_malformed": "A super-frame that is neither TCP nor UDP over IPv4, or whose lengths contradict each other.",
         NoFreeFrame = "no_free_frame": "No free frame of memory was left; raise `frames` in relay.yaml.",
     }
     Link {

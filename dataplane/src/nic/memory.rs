@@ -120,7 +120,7 @@ impl Nic for MemoryNic {
         }
         self.lend_empty(pool);
         let too_big = self.losses.too_big.swap(0, Ordering::Relaxed);
-        Received { packets, too_big: usize::try_from(too_big).unwrap_or(usize::MAX), no_frame: 0 }
+        Received { packets, too_big: usize::try_from(too_big).unwrap_or(usize::MAX), no_frame: 0, malformed: 0 }
     }
 
     fn transmit(&mut self, pool: &mut FramePool, batch: &mut Vec<Packet>) {

@@ -9,7 +9,9 @@ mod ethtool;
 mod ingress_drop;
 mod interface;
 pub mod memory;
+mod messages;
 mod netlink;
+mod offload;
 mod open;
 mod port_state;
 mod repair;
@@ -37,6 +39,8 @@ pub struct Received {
     pub too_big: usize,
     /// Frames that found no free frame of memory, and are lost.
     pub no_frame: usize,
+    /// Super-frames that cannot be cut into frames, and are lost.
+    pub malformed: usize,
 }
 
 /// One port: a queue pair of a NIC.
@@ -70,8 +74,22 @@ pub trait Nic: Send {
         0
     }
 
+    /// Super-frames since the port was opened; their segments are counted as packets elsewhere.
+    fn super_frames(&self) -> SuperFrames {
+        SuperFrames::default()
+    }
+
     /// What `show ports` says.
     fn description(&self) -> &NicDescription;
+}
+
+/// How many frames crossed the port that stood for several.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SuperFrames {
+    /// Cut into packets by the driver.
+    pub received: u64,
+    /// Joined from packets by the driver.
+    pub transmitted: u64,
 }
 
 /// Which driver a port got, and why.
@@ -79,7 +97,8 @@ pub trait Nic: Send {
 pub struct NicDescription {
     /// `af_xdp`, `af_packet` or `memory`.
     pub driver: &'static str,
-    /// `zero-copy` or `copy`; with AF_XDP also how the program is attached: `copy (native)`, `copy (generic)`.
+    /// `zero-copy` or `copy`; with AF_XDP also how the program is attached, `copy (native)` or `copy (generic)`, and with AF_PACKET
+    /// whether frames leave as super-frames: `copy (offload)`.
     pub mode: String,
     /// Why this driver and mode and no better one, in a sentence.
     pub reason: String,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::af_packet::{AfPacket, AfPacketSocket};
 use super::af_xdp::{AfXdp, AfXdpSocket, Attached, LEAST_FRAMES, Registration};
 use super::error::{MAX_MTU, NicError};
+use super::offload::coalesce::Kinds;
 use super::takeover::Takeover;
 use super::{Nic, NicDescription};
 use crate::packet::FramePool;
@@ -102,7 +103,8 @@ impl Opener<'_> {
         if interface.mtu > u32::from(MAX_MTU) {
             return Err(NicError::MtuTooLarge { interface: name(), mtu: interface.mtu });
         }
-        if let Some(offload) = takeover.offload_left(&["lro", "rxvlan"]) {
+        takeover.keep_offloads(&[]);
+        if let Some(offload) = takeover.offload_on(&["lro", "rxvlan"]) {
             return Err(NicError::Offload { interface: name(), offload });
         }
         let workers = self.pools.len();
@@ -138,12 +140,16 @@ impl Opener<'_> {
     /// A socket for each worker; the kernel deals the flows out to them.
     fn open_af_packet(&self, spec: &PortSpec, takeover: &mut Takeover, reason: &str) -> Result<Queues, NicError> {
         let failed = |doing| move |source| NicError::io(doing, &spec.interface, source);
+        // The driver cuts what arrives, and finishes checksums; what a NIC does not do is done in the kernel, for many frames at once.
+        takeover.keep_offloads(&["tx", "tso", "gso", "gro"]);
+        let takes_super_frames = takeover.offload_on(&["tso"]).is_some();
+        let (kinds, mode) = if takes_super_frames { (Kinds::ALL, "copy (offload)") } else { (Kinds::NONE, "copy") };
         takeover.drop_ingress().map_err(failed("keep the kernel silent (nftables, Linux 5.12)"))?;
         takeover.bring_up()?;
         let sockets = AfPacketSocket::open_all(takeover.interface(), self.pools.len()).map_err(failed("open AF_PACKET"))?;
         let open = |socket| -> Result<Vec<Box<dyn Nic>>, NicError> {
-            let description = describe(spec, takeover, "af_packet", "copy".into(), reason);
-            let nic = AfPacket::new(socket, description).map_err(failed("map the AF_PACKET rings"))?;
+            let description = describe(spec, takeover, "af_packet", mode.into(), reason);
+            let nic = AfPacket::new(socket, kinds, description).map_err(failed("map the AF_PACKET rings"))?;
             Ok(vec![Box::new(nic)])
         };
         sockets.into_iter().map(open).collect()

@@ -6,11 +6,6 @@ use crate::packet::Packet;
 const MAC_ADDRESSES: usize = 12;
 /// Bytes of a VLAN tag: TPID and TCI.
 pub(super) const TAG: usize = 4;
-const ETHERTYPE_IPV4: [u8; 2] = 0x0800u16.to_be_bytes();
-const TPID_8021Q: [u8; 2] = 0x8100u16.to_be_bytes();
-const TPID_8021AD: [u8; 2] = 0x88a8u16.to_be_bytes();
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// Put a tag that the kernel (or the NIC) took out back behind the MAC addresses.
 ///
@@ -27,74 +22,12 @@ pub(super) fn put_tag_back(packet: &mut Packet, tpid: u16, tci: u16) -> bool {
     true
 }
 
-/// Compute the TCP or UDP checksum of an IPv4 packet behind up to two tags.
-///
-/// A sender on the same machine leaves it to a NIC that never comes. Returns false, and changes nothing, where the frame is
-/// anything else: the checks further on will find the checksum wrong.
-pub(super) fn finish_checksum(frame: &mut [u8]) -> bool {
-    let Some(start) = ipv4_start(frame) else { return false };
-    let packet = &mut frame[start..];
-    if packet.len() < 20 || packet[0] >> 4 != 4 {
-        return false;
-    }
-    let header = usize::from(packet[0] & 0xf) * 4;
-    let total = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
-    let is_fragment = u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff != 0;
-    let protocol = packet[9];
-    let Some(field) = (match protocol {
-        TCP => Some(16),
-        UDP => Some(6),
-        _ => None,
-    }) else {
-        return false;
-    };
-    // The kernel finishes a checksum before it cuts a packet into fragments.
-    if is_fragment || header < 20 || total > packet.len() || total < header + field + 2 {
-        return false;
-    }
-    let pseudo_header = sum(&packet[12..20]) + u64::from(protocol) + (total - header) as u64;
-    let segment = &mut packet[header..total];
-    segment[field..field + 2].fill(0);
-    let checksum = !fold(pseudo_header + sum(segment));
-    // RFC 768: a computed zero is sent as all ones, as zero means that there is none.
-    let checksum = if checksum == 0 && protocol == UDP { 0xffff } else { checksum };
-    segment[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
-    true
-}
-
-/// Where the IPv4 header begins, behind up to two tags.
-fn ipv4_start(frame: &[u8]) -> Option<usize> {
-    let mut offset = MAC_ADDRESSES;
-    for _ in 0..=2 {
-        let ethertype: [u8; 2] = frame.get(offset..offset + 2)?.try_into().ok()?;
-        match ethertype {
-            ETHERTYPE_IPV4 => return Some(offset + 2),
-            TPID_8021Q | TPID_8021AD => offset += TAG,
-            _ => return None,
-        }
-    }
-    None
-}
-
-/// RFC 1071: the sum of 16-bit words, an odd last byte padded with zero.
-fn sum(bytes: &[u8]) -> u64 {
-    let words = bytes.chunks_exact(2);
-    let odd = words.remainder().first().map_or(0, |last| u64::from(*last) << 8);
-    words.map(|word| u64::from(u16::from_be_bytes([word[0], word[1]]))).sum::<u64>() + odd
-}
-
-fn fold(mut sum: u64) -> u16 {
-    while sum >> 16 != 0 {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    u16::try_from(sum).expect("folded")
-}
-
 #[cfg(test)]
 mod tests {
     use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 
     use super::*;
+    use crate::nic::offload::finish_checksum;
     use crate::packet::FramePool;
 
     fn udp_frame(payload: &[u8]) -> Vec<u8> {

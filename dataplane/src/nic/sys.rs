@@ -199,3 +199,11 @@ pub(super) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
     let received = unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast::<c_void>(), buffer.len(), 0) };
     usize::try_from(received).map_err(|_| io::Error::last_os_error())
 }
+
+/// Receive one message into `buffer` without waiting. Returns its whole length, which may be more than fits.
+pub(super) fn receive_now(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and length describe `buffer`, which outlives the call.
+    let received =
+        unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast::<c_void>(), buffer.len(), libc::MSG_DONTWAIT | libc::MSG_TRUNC) };
+    usize::try_from(received).map_err(|_| io::Error::last_os_error())
+}

@@ -64,13 +64,24 @@ impl Takeover {
         let promiscuous = promiscuous(&interface).map_err(|source| NicError::io("receive all VLANs", name, source))?;
         let mut takeover =
             Self { interface, settings, before, state_file, _lock: lock, _promiscuous: promiscuous, ingress_drop: None, restored: false };
-        takeover.settings.silence(&takeover.before)?;
+        takeover.settings.silence()?;
         Ok(takeover)
     }
 
     /// The interface taken.
     pub(super) fn interface(&self) -> &Interface {
         &self.interface
+    }
+
+    /// Switch off every offload but those of these names, which are as they were before. One that is fixed stays: the driver decides
+    /// whether it can live with it.
+    pub(super) fn keep_offloads(&self, names: &[&str]) {
+        for offload in &self.before.offloads {
+            let on = names.contains(&offload.name);
+            if !on || !offload.is_on(&self.settings.control, &self.interface.name) {
+                let _ = offload.set(&self.settings.control, &self.interface.name, on);
+            }
+        }
     }
 
     /// Let nothing that arrives reach the kernel's own protocols.
@@ -106,12 +117,12 @@ impl Takeover {
         }
     }
 
-    /// The first offload of these that is still on.
-    pub(super) fn offload_left(&self, names: &[&'static str]) -> Option<&'static str> {
-        let is_left = |offload: &&super::ethtool::Offload| {
+    /// The first offload of these that is on.
+    pub(super) fn offload_on(&self, names: &[&'static str]) -> Option<&'static str> {
+        let is_on = |offload: &&super::ethtool::Offload| {
             names.contains(&offload.name) && offload.is_on(&self.settings.control, &self.interface.name)
         };
-        OFFLOADS.iter().find(is_left).map(|offload| offload.name)
+        OFFLOADS.iter().find(is_on).map(|offload| offload.name)
     }
 
     /// Give the interface back as it was. Drop the port's [`Nic`](super::Nic) first.
@@ -171,11 +182,8 @@ impl Settings {
         })
     }
 
-    /// No IPv6, no ARP, and no offload that changes frames. One that is fixed stays: the driver decides whether it can live with it.
-    fn silence(&mut self, before: &PortState) -> Result<(), NicError> {
-        for offload in before.offloads.iter().rev() {
-            let _ = offload.set(&self.control, &self.name, false);
-        }
+    /// No IPv6 and no ARP.
+    fn silence(&mut self) -> Result<(), NicError> {
         if let Some(file) = &mut self.ipv6 {
             write_switch(file, true).map_err(|source| NicError::io("switch IPv6 off", &self.name, source))?;
         }

@@ -23,15 +23,14 @@ impl Sum {
     /// Add bytes; an odd last byte counts as if a zero followed it, so only the last call may have an odd length.
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
+        // RFC 1071 section 2 (B): words may be added in the machine's own order, which vector instructions can, and the result turned
+        // once. Two words at a time: their carry goes to the upper half, which `folded` brings back.
         let mut chunks = bytes.chunks_exact(4);
-        let mut sum = self.0;
-        for chunk in &mut chunks {
-            // Two words at once: their carry goes to the upper half, which `folded` brings back.
-            sum += u64::from(u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]));
-        }
+        let sum: u64 = (&mut chunks).map(|chunk| u64::from(u32::from_ne_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]))).sum();
         let mut last = [0; 4];
         last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-        Self(sum + u64::from(u32::from_be_bytes(last)))
+        let native = Self(sum + u64::from(u32::from_ne_bytes(last))).folded();
+        Self(self.0 + u64::from(u16::from_be(native)))
     }
 
     /// The sum as 16 bits, carries added back in.

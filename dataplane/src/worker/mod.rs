@@ -205,7 +205,12 @@ impl Worker {
         let mut batch = std::mem::take(&mut self.batch);
         let port = &mut self.ports[index];
         let outcome = port.nic.receive(&mut self.ledger.frames, &mut batch);
-        for (lost, reason) in [(outcome.too_big, DropReason::FrameTooBig), (outcome.no_frame, DropReason::NoFreeFrame)] {
+        let lost = [
+            (outcome.too_big, DropReason::FrameTooBig),
+            (outcome.malformed, DropReason::SuperFrameMalformed),
+            (outcome.no_frame, DropReason::NoFreeFrame),
+        ];
+        for (lost, reason) in lost {
             if lost > 0 {
                 self.ledger.received(lost as u64);
                 self.ledger.lost(lost as u64, reason, &port.counters.drops);

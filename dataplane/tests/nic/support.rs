@@ -94,6 +94,7 @@ impl Station {
         let received = self.port.queues[0][0].receive(&mut self.pool, &mut batch);
         self.lost.too_big += received.too_big;
         self.lost.no_frame += received.no_frame;
+        self.lost.malformed += received.malformed;
         assert_eq!(received.packets, batch.len());
         let frames = batch.iter().map(|packet| packet.bytes().to_vec()).collect();
         batch.drain(..).for_each(|packet| self.pool.put(packet.into_frame()));

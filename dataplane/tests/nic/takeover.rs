@@ -59,26 +59,40 @@ fn what_the_kernel_uses_is_refused_with_a_remedy() {
 #[test]
 fn a_port_is_given_back_as_it_was_and_only_one_relay_has_it() {
     in_own_network("takeover::a_port_is_given_back_as_it_was_and_only_one_relay_has_it", false, || {
-        for up in ["down", "up"] {
-            veth("port", "far");
-            sh(&format!("ip link set port {up}"));
-            let before = settings("port");
-            let relay = Station::new("port", Driver::AfPacket);
-            let during = settings("port");
-            assert_ne!(during, before);
-            for off in ["generic-receive-offload: off", "rx-vlan-offload: off", "tx-checksumming: off", "NOARP"] {
-                assert!(during.contains(off), "{off} is missing in {during}");
-            }
-            assert!(during.ends_with("1\n"), "IPv6 is off");
-            assert!(matches!(refused("port"), NicError::Taken { .. }));
-            let Station { port, .. } = relay;
-            drop(port.queues);
-            port.takeover.restore().expect("restored");
-            assert_eq!(settings("port"), before);
-            assert!(!state_directory().join("port").exists());
-            sh("ip link del port");
-        }
+        // AF_PACKET deals in super-frames, where whoever set the port up wants them.
+        let of_frames = ["tx-checksumming", "tx-tcp-segmentation", "generic-segmentation-offload", "tx-udp-segmentation"];
+        is_given_back(Driver::AfPacket, &of_frames.map(|name| format!("{name}: on")));
     });
+}
+
+#[test]
+fn a_port_of_af_xdp_is_given_back_as_it_was_and_has_no_offloads_meanwhile() {
+    in_own_network("takeover::a_port_of_af_xdp_is_given_back_as_it_was_and_has_no_offloads_meanwhile", true, || {
+        let of_frames = ["tx-checksumming", "tx-tcp-segmentation", "generic-receive-offload", "tx-udp-segmentation"];
+        is_given_back(Driver::AfXdp, &of_frames.map(|name| format!("{name}: off")));
+    });
+}
+
+fn is_given_back(driver: Driver, expected: &[String]) {
+    for up in ["down", "up"] {
+        veth("port", "far");
+        sh(&format!("ip link set port {up}"));
+        let before = settings("port");
+        let relay = Station::new("port", driver);
+        let during = settings("port");
+        assert_ne!(during, before);
+        for text in expected.iter().map(String::as_str).chain(["rx-vlan-offload: off", "tx-vlan-offload: off", "NOARP"]) {
+            assert!(during.contains(text), "{text} is missing in {during}");
+        }
+        assert!(during.ends_with("1\n"), "IPv6 is off");
+        assert!(matches!(refused("port"), NicError::Taken { .. }));
+        let Station { port, .. } = relay;
+        drop(port.queues);
+        port.takeover.restore().expect("restored");
+        assert_eq!(settings("port"), before);
+        assert!(!state_directory().join("port").exists());
+        sh("ip link del port");
+    }
 }
 
 /// The process to be killed: it takes the port and waits.
