@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use dataplane::router_config::{
     Allow, AttachmentConfig, AttachmentId, EndpointConfig, EndpointId, EndpointKind, Limits, OfficePrefix, PortConfig, PortId, PortMap,
-    RouterConfig, RuleState, SecretKey, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TenantEntry, TrafficClass,
-    TunnelConfig, TunnelKind, Vlan, VlanId,
+    RateConfig, RouterConfig, RuleState, SecretKey, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TenantEntry,
+    TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
 };
 use ipnetwork::Ipv4Network;
 
@@ -83,6 +83,7 @@ pub(crate) fn tenant(number: usize, public_key: [u8; 32], limits: Limits) -> Ten
         sources: vec![SourceConfig { class, attachment, translation: SourceTranslation::Napt(vec![network("10.255.0.0/24")]) }],
         callbacks: Vec::new(),
         limits,
+        rate: RateConfig::default(),
         isolated: false,
         isolated_classes: [false; TrafficClass::COUNT],
     };

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use dataplane::counters::WorkerCounters;
 use dataplane::publish::Reader;
 use dataplane::router_config::{
-    AttachmentConfig, AttachmentId, EndpointId, Limits, PortConfig, PortId, RouterConfig, RuleState, ServiceConfig, TenantConfig,
-    TenantEntry, TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
+    AttachmentConfig, AttachmentId, EndpointId, Limits, PortConfig, PortId, RateConfig, RouterConfig, RuleState, ServiceConfig,
+    TenantConfig, TenantEntry, TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
 };
 use dataplane::time::{Duration, Instant};
 use dataplane::worker::control::{Command, Event, NeighborRow, SessionRow, SnapshotRequest, SnapshotRows, TunnelRow};
@@ -66,6 +66,7 @@ pub(crate) fn tenant(name: &str) -> TenantConfig {
         sources: Vec::new(),
         callbacks: Vec::new(),
         limits: Limits { sessions: NonZeroU32::MIN, new_sessions_per_second: NonZeroU32::MIN },
+        rate: RateConfig::default(),
         isolated: false,
         isolated_classes: [false; TrafficClass::COUNT],
     }

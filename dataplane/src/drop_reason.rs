@@ -11,6 +11,8 @@ pub enum Stage {
     Link,
     /// The outer IP and UDP headers between municipality and relay.
     Underlay,
+    /// Waiting for its tenant's turn.
+    Queue,
     /// WireGuard or IPsec.
     Tunnel,
     /// The inner packet as such.
@@ -31,6 +33,7 @@ impl Stage {
             Self::Nic => "nic",
             Self::Link => "link",
             Self::Underlay => "underlay",
+            Self::Queue => "queue",
             Self::Tunnel => "tunnel",
             Self::Inner => "inner",
             Self::Policy => "policy",
@@ -104,6 +107,12 @@ drop_reasons! {
         OuterProtocolUnsupported = "outer_protocol_unsupported": "The outer protocol is neither UDP nor ICMP echo.",
         NoListener = "no_listener": "No endpoint listens on this UDP port.",
         HostEchoLimited = "host_echo_limited": "More echo requests to the relay's own address than it answers.",
+    }
+    Queue {
+        TenantQueueFull = "tenant_queue_full": "The tenant sends more than its share, and as much as it may have waits already; see `rate` in the tenant file.",
+        QueuesFull = "queues_full": "The queues of all tenants are full, and this tenant had the most waiting for its `rate.guaranteed`.",
+        TenantReconfigured = "tenant_reconfigured": "The tenant's tunnels or VLANs were changed while the packet waited.",
+        RateCeiling = "rate_ceiling": "The tenant sends more than the `rate.ceiling` of its file.",
     }
     Tunnel {
         TunnelMessageMalformed = "tunnel_message_malformed": "Not a message of the tunnel protocol: wrong type, length or reserved bytes.",

@@ -4,7 +4,7 @@
 //! way. The control plane has validated it all; what a type can rule out is ruled out by the type.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -120,6 +120,8 @@ pub struct TenantConfig {
     pub callbacks: Vec<CallbackConfig>,
     /// Bounds of the tenant's state.
     pub limits: Limits,
+    /// The tenant's part of what the relay can carry.
+    pub rate: RateConfig,
     /// Cut off as a whole by an operator.
     pub isolated: bool,
     /// Classes that an operator cut off, by [`TrafficClass`] as index.
@@ -345,6 +347,20 @@ pub struct Limits {
     pub sessions: NonZeroU32,
     /// New sessions a second, also the size of a burst.
     pub new_sessions_per_second: NonZeroU32,
+}
+
+/// What a tenant may send, in bits of inner packets a second.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RateConfig {
+    /// Its weight where the relay cannot carry what all tenants send: they share in proportion to it. `None`: [`Self::USUAL_WEIGHT`].
+    pub guaranteed: Option<NonZeroU64>,
+    /// It never gets more than this, each direction for itself. `None`: as much as there is.
+    pub ceiling: Option<NonZeroU64>,
+}
+
+impl RateConfig {
+    /// The weight of a tenant without a guaranteed rate: 10 Mbit/s.
+    pub const USUAL_WEIGHT: u64 = 10_000_000;
 }
 
 #[cfg(test)]

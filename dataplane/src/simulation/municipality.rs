@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::num::{NonZeroU16, NonZeroU32};
 
 use crate::router_config::{
-    Allow, AttachmentConfig, AttachmentId, CallbackConfig, EndpointId, Limits, OfficePrefix, PortId, PortMap, RuleState, SecretKey,
-    ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
+    Allow, AttachmentConfig, AttachmentId, CallbackConfig, EndpointId, Limits, OfficePrefix, PortId, PortMap, RateConfig, RuleState,
+    SecretKey, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
 };
 use crate::simulation::packets::{ip, network};
 use crate::tunnel::wireguard;
@@ -112,6 +112,7 @@ pub fn municipality(name: &str, vlan: u16) -> TenantConfig {
         ],
         callbacks: vec![printer],
         limits: Limits { sessions: nonzero(1_000), new_sessions_per_second: nonzero(500) },
+        rate: RateConfig::default(),
         isolated: false,
         isolated_classes: [false; TrafficClass::COUNT],
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `classify` | the way in: whose a frame is |
 //! | [`steering`] | which worker owns a frame |
+//! | [`fairness`] | bounded queues of the tenants, and whose turn it is |
 //! | `dispatch` | an arrival's route, and what its verdict asks for |
 //! | `handshakes` | what costs too much to be done between two packets |
 //! | `transmit`, `port` | the way out: outer headers, next hop, the NIC's queue |
@@ -23,6 +24,7 @@ mod audit;
 mod classify;
 pub mod control;
 mod dispatch;
+pub mod fairness;
 mod handshakes;
 mod housekeeping;
 mod icmp_errors;
