@@ -13,8 +13,12 @@
 //! | `ns_per_packet` | median of thread CPU time over rounds of 1,792 packets |
 //! | `aead_ns_per_packet` | the same of the bare AEAD: one copy, and open or seal as boringtun does it |
 //! | `ratio` | median of the rounds' ratios |
+//!
+//! `cargo run --release -p benches -- fairness [--json]`: one tenant offers ten times what the relay carries; what another one, that
+//! sends a hundredth, loses and how long it waits (fields in `fairness.rs`).
 
 mod cipher;
+mod fairness;
 mod frames;
 mod office;
 mod path;
@@ -27,11 +31,11 @@ use std::time::Duration;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let json = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["path"] => false,
-        ["path", "--json"] => true,
+    let (command, json) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [command @ ("path" | "fairness")] => (command, false),
+        [command @ ("path" | "fairness"), "--json"] => (command, true),
         _ => {
-            eprintln!("usage: cargo run --release -p benches -- path [--json]");
+            eprintln!("usage: cargo run --release -p benches -- path|fairness [--json]");
             return ExitCode::FAILURE;
         }
     };
@@ -41,6 +45,15 @@ fn main() -> ExitCode {
     }
     if cfg!(debug_assertions) {
         eprintln!("warning: a debug build; its numbers mean nothing (`--release`)");
+    }
+    if command == "fairness" {
+        let rows = fairness::run();
+        if json {
+            println!("{}", serde_json::to_string_pretty(&rows).expect("numbers and names"));
+        } else {
+            fairness::print(&rows);
+        }
+        return ExitCode::SUCCESS;
     }
     let rows = path::run();
     if json {

@@ -105,7 +105,7 @@ fn per_packet(spent: Duration) -> f64 {
     spent.as_secs_f64() * 1e9 / SLICE as f64
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -21,8 +21,8 @@ use crate::frames::{arp_reply, source_and_mark};
 use crate::office::{ACCESS_MAC, Office, TRUNK_MAC};
 use crate::relay_config::{CLOUD_HOST, MTU, RELAY, limits, office_host, router_config, tenant, tenant_of};
 
-/// A few milliseconds of traffic.
-const FRAMES: u32 = 8_192;
+/// A few milliseconds of traffic for each slot of a NIC's ring.
+const FRAMES_PER_SLOT: u32 = 8;
 const RING: usize = 1_024;
 
 /// Which packets a load is made of.
@@ -61,6 +61,11 @@ pub(crate) struct World {
 impl World {
     /// `tenants` municipalities, each with its tunnel up, and `sessions` open, spread evenly. Beyond these, `more` can be opened.
     pub(crate) fn new(tenants: usize, sessions: usize, more: usize) -> Self {
+        Self::with_ring(tenants, sessions, more, RING)
+    }
+
+    /// As [`Self::new`], with so many slots on each ring of the NICs.
+    pub(crate) fn with_ring(tenants: usize, sessions: usize, more: usize, ring: usize) -> Self {
         let time = Instant::from_secs(1);
         let relay_key = wireguard::generate().expect("random bytes");
         let keys: Vec<SecretKey> = (0..tenants).map(|_| wireguard::generate().expect("random bytes")).collect();
@@ -70,9 +75,9 @@ impl World {
         let key = |number: usize| wireguard::public_key(&keys[number]);
         let entries: Vec<TenantEntry> = (0..tenants).map(|number| tenant(number, key(number), limits)).collect();
         let config = Publisher::new(router_config(relay_key, entries.clone()));
-        let mut pool = FramePool::new(FRAMES).expect("memory");
-        let (access_nic, access) = MemoryNic::new("access", ACCESS_MAC.0, MTU, RING, &mut pool);
-        let (trunk_nic, trunk) = MemoryNic::new("trunk", TRUNK_MAC.0, MTU, RING, &mut pool);
+        let mut pool = FramePool::new(FRAMES_PER_SLOT * u32::try_from(ring).expect("a small number")).expect("memory");
+        let (access_nic, access) = MemoryNic::new("access", ACCESS_MAC.0, MTU, ring, &mut pool);
+        let (trunk_nic, trunk) = MemoryNic::new("trunk", TRUNK_MAC.0, MTU, ring, &mut pool);
         let ports: Vec<Box<dyn Nic>> = vec![Box::new(access_nic), Box::new(trunk_nic)];
         let counters: Arc<WorkerCounters> = Arc::default();
         let parts = WorkerParts { ports, pool, config: config.reader(), counters: Arc::clone(&counters), seed: 1, cpu: None };
@@ -157,6 +162,42 @@ impl World {
                 return busy;
             }
         }
+    }
+
+    /// The worker's time.
+    pub(crate) fn now(&self) -> Instant {
+        self.time
+    }
+
+    /// Let time pass in which nothing happens.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.time = self.time + time;
+    }
+
+    /// Let one packet of an open session of this tenant arrive. False where the ring is full.
+    pub(crate) fn arrive(&mut self, tenant: usize, direction: Direction, size: usize) -> bool {
+        let office = &mut self.offices[tenant];
+        match direction {
+            Direction::OfficeToCloud => self.access.inject(&office.next_datagram(size, self.time)).is_ok(),
+            Direction::CloudToOffice => self.trunk.inject(&office.next_cloud_packet(size)).is_ok(),
+        }
+    }
+
+    /// One poll. Returns how many packets it received, or left waiting.
+    pub(crate) fn poll_once(&mut self) -> usize {
+        let (received, _) = self.poll();
+        drain([&mut self.access, &mut self.trunk], |_, _| {});
+        received
+    }
+
+    /// Inner packets of one tenant forwarded since the start.
+    pub(crate) fn forwarded_of(&self, tenant: usize, direction: Direction) -> usize {
+        let counters = &self.entries[tenant].counters;
+        let traffic = match direction {
+            Direction::OfficeToCloud => &counters.office_to_cloud,
+            Direction::CloudToOffice => &counters.cloud_to_office,
+        };
+        usize::try_from(traffic.packets.get()).expect("a number of packets")
     }
 
     fn poll(&mut self) -> (usize, Duration) {

@@ -102,7 +102,7 @@ fn tenant_config(model: &RelayConfigModel, tenant: &Tenant, keys: &Keys, now: i6
             sessions: at_least_one(tenant.limits.sessions),
             new_sessions_per_second: at_least_one(tenant.limits.new_sessions_per_second),
         },
-        rate: RateConfig::default(),
+        rate: compiled::RateConfig { guaranteed: tenant.rate.guaranteed, ceiling: tenant.rate.ceiling },
         isolated: false,
         isolated_classes: [false; TrafficClass::COUNT],
     }

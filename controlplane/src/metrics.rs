@@ -233,6 +233,7 @@ fn tenants(families: &mut Families, tenants: &[TenantEntry]) {
     let gauges = |pick: fn(&TenantEntry) -> u64| tenants.iter().map(move |t| (vec![tenant_label(&t.config)], float(pick(t))));
     families.gauge("chukei_tenant_sessions", "Sessions alive.", gauges(|t| t.counters.sessions.get()));
     families.gauge("chukei_tenant_sessions_limit", "Sessions the tenant may have.", gauges(|t| t.config.limits.sessions.get().into()));
+    families.gauge("chukei_tenant_queued_packets", "Packets that wait for the tenant's turn.", gauges(|t| t.counters.queued.get()));
     families.gauge("chukei_tenant_mappings", "NAPT mappings alive.", gauges(|t| t.counters.mappings.get()));
     isolation(families, tenants);
 }

@@ -93,6 +93,8 @@ pub struct TenantCounters {
     pub sessions: Counter,
     /// NAPT mappings alive now, those in quarantine not counted (gauge).
     pub mappings: Counter,
+    /// Packets that wait for the tenant's turn, as at the last visit (gauge).
+    pub queued: Counter,
     /// Sessions opened.
     pub sessions_opened: Counter,
     /// ICMP errors sent to the tenant's hosts on its own account.

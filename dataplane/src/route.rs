@@ -13,6 +13,7 @@ use ipnetwork::Ipv4Network;
 
 use crate::drop_reason::DropReason;
 use crate::host;
+use crate::nat::Direction;
 use crate::packet::Packet;
 use crate::router_config::{AttachmentId, TunnelId};
 use crate::tenant::Tenant;
@@ -97,6 +98,7 @@ pub fn office_to_cloud(
     } else {
         let flow = tenant.flow_from_office(class, &inner, conventional_lgwan, now)?;
         fits(&inner, tenant.cloud_mtu(tenant.attachment_of(&flow)))?;
+        tenant.admit_rate(Direction::OfficeToCloud, class, inner.total_len, now)?;
         let session = tenant.session_of(flow, &inner, now)?;
         tenant.nat.translate_to_cloud(session, out.bytes_mut(), &inner, now);
         session
@@ -138,6 +140,7 @@ pub fn cloud_to_office(
         let flow = tenant.flow_from_cloud(attachment, &inner, conventional_lgwan, now)?;
         fits(&inner, mtu)?;
         tenant.ready(tunnel, now)?;
+        tenant.admit_rate(Direction::CloudToOffice, tenant.class_of(&flow), inner.total_len, now)?;
         let session = tenant.session_of(flow, &inner, now)?;
         mss::clamp(packet.bytes_mut(), &inner, tenant.inner_mtu().saturating_sub(TCP_HEADERS));
         tenant.nat.translate_to_office(session, packet.bytes_mut(), &inner, now);

@@ -7,7 +7,7 @@ mod counting_allocator;
 use counting_allocator::{CountingAllocator, count, counted};
 use dataplane::router_config::TrafficClass;
 use dataplane::simulation::packets::{ping, udp};
-use dataplane::simulation::{Owner, World, at, ip, municipality};
+use dataplane::simulation::{Dimensions, Owner, World, at, ip, municipality};
 use dataplane::time::Duration;
 
 #[global_allocator]
@@ -61,6 +61,26 @@ fn a_million_packets_both_ways_take_no_memory() {
     }
     assert_eq!(counted(), 0, "{} sessions were opened", world.counts().get("a.sessions_opened"));
     assert!(world.counts().get("a.sessions_opened") > 100);
+}
+
+#[test]
+fn a_flood_that_waits_and_is_lost_takes_no_memory() {
+    let roomy = Dimensions { frames: 4_096, ring: 512, mtu: 1_500 };
+    let mut world = World::cold(602, [municipality("a", 2_101), municipality("b", 2_102)], roomy);
+    world.bring_up();
+    let packet = |tenant| udp(at("198.51.100.17:40000"), at("203.0.113.10:443"), &Owner::new(tenant, TrafficClass::MyNumber).payload(32));
+    world.office("a").send(&packet("a"));
+    world.office("b").send(&packet("b"));
+    world.settle();
+    world.around_poll = Some(count);
+    for _ in 0..100 {
+        (0..400).for_each(|_| world.office("a").send(&packet("a")));
+        world.office("b").send(&packet("b"));
+        world.step();
+    }
+    assert_eq!(counted(), 0);
+    assert_eq!(world.counts().get("b.office_to_cloud.packets"), 101);
+    assert!(world.counts().get("a.drops.tenant_queue_full") > 30_000);
 }
 
 #[test]

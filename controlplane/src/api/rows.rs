@@ -92,6 +92,14 @@ pub struct TenantRow {
     pub cloud_to_office: Traffic,
     /// Packets lost.
     pub dropped_packets: u64,
+    /// `rate.guaranteed` in bits a second, where the file has it.
+    pub rate_guaranteed_bits: Option<u64>,
+    /// `rate.ceiling` in bits a second, where the file has it.
+    pub rate_ceiling_bits: Option<u64>,
+    /// Packets that wait for the tenant's turn.
+    pub queued_packets: u64,
+    /// Packets lost because the tenant sent more than its share or its ceiling; they are among the lost ones.
+    pub throttled_packets: u64,
     /// What an operator cut off: `all`, class names, names of services and callbacks.
     pub isolated: Vec<String>,
 }

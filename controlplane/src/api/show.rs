@@ -1,11 +1,13 @@
 //! Answers about how things are, cut down to what the viewer may see.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
 use dataplane::counters::DropCounters;
+use dataplane::drop_reason::DropReason;
 use dataplane::router_config::{RouterConfig, RuleState, TenantEntry, TrafficClass, Vlan};
 use dataplane::worker::control::{self, SnapshotRequest, SnapshotRows};
 use serde::Deserialize;
@@ -18,6 +20,9 @@ use crate::relay::Relay;
 
 /// Sessions in one answer, over all tenants asked for.
 const SESSIONS_LIMIT: usize = 20_000;
+
+/// What a tenant loses for sending too much.
+const THROTTLED: [DropReason; 3] = [DropReason::TenantQueueFull, DropReason::QueuesFull, DropReason::RateCeiling];
 
 type Shown<T> = Result<Json<Answer<T>>, ApiError>;
 
@@ -90,6 +95,10 @@ fn tenant_row(entry: &TenantEntry, name: &str) -> TenantRow {
         office_to_cloud: (&entry.counters.office_to_cloud).into(),
         cloud_to_office: (&entry.counters.cloud_to_office).into(),
         dropped_packets: entry.counters.drops.total(),
+        rate_guaranteed_bits: entry.config.rate.guaranteed.map(NonZeroU64::get),
+        rate_ceiling_bits: entry.config.rate.ceiling.map(NonZeroU64::get),
+        queued_packets: entry.counters.queued.get(),
+        throttled_packets: THROTTLED.iter().map(|reason| entry.counters.drops.get(*reason)).sum(),
         isolated: isolated(entry),
     }
 }

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use crate::api::rows::{Answer, DropRow, IsolationRow, NeighborRow, PortRow, SessionRow, TenantRow, TunnelRow};
 use crate::clock::in_words;
+use crate::config::rate_in_words;
 use crate::logging::escaped;
 
 /// A table; columns whose heading ends in a blank are numbers and stand at the right.
@@ -71,7 +72,19 @@ fn number(n: u64) -> String {
 }
 
 pub(super) fn tenants(answer: &Answer<TenantRow>) -> String {
-    let headings = ["TENANT", "NAME", "TUNNELS UP ", "SESSIONS ", "PACKETS TO CLOUD ", "PACKETS TO OFFICE ", "DROPPED ", "ISOLATED"];
+    let headings = [
+        "TENANT",
+        "NAME",
+        "TUNNELS UP ",
+        "SESSIONS ",
+        "PACKETS TO CLOUD ",
+        "PACKETS TO OFFICE ",
+        "DROPPED ",
+        "RATE",
+        "QUEUED ",
+        "THROTTLED ",
+        "ISOLATED",
+    ];
     let row = |row: &TenantRow| {
         [
             row.tenant.clone(),
@@ -81,10 +94,22 @@ pub(super) fn tenants(answer: &Answer<TenantRow>) -> String {
             number(row.office_to_cloud.packets),
             number(row.cloud_to_office.packets),
             number(row.dropped_packets),
+            rate(row),
+            number(row.queued_packets),
+            number(row.throttled_packets),
             dash(Some(&row.isolated.join(", "))),
         ]
     };
     table(headings, answer.rows.iter().map(row))
+}
+
+/// `50Mbit..500Mbit`, with an open end where the file names one of the two.
+fn rate(row: &TenantRow) -> String {
+    let words = |bits: Option<u64>| bits.map(rate_in_words).unwrap_or_default();
+    match (row.rate_guaranteed_bits, row.rate_ceiling_bits) {
+        (None, None) => "-".to_owned(),
+        (guaranteed, ceiling) => format!("{}..{}", words(guaranteed), words(ceiling)),
+    }
 }
 
 pub(super) fn tunnels(answer: &Answer<TunnelRow>) -> String {

@@ -6,6 +6,7 @@
 //! for one file or value goes on with the others, and what depends on a failed value stays silent.
 //! `configs/README.md` describes the language.
 
+mod bit_rate;
 mod fields;
 pub mod keys;
 pub mod model;
@@ -24,6 +25,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+pub use bit_rate::in_words as rate_in_words;
 pub use keys::{KeyFileError, KeyKind, read_key};
 pub use model::*;
 pub use problem::{Problem, Severity};

@@ -1,11 +1,12 @@
 //! The relay file: tree -> values with positions, before any reference is looked up.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 
 use ipnetwork::Ipv4Network;
 
+use super::bit_rate::bit_rate;
 use super::fields::{Field, Listed, MapReader, Spanned, each, entries, expected, one_or_many};
 use super::model::{Driver, Role};
 use super::problem::{Problems, quoted};
@@ -34,6 +35,7 @@ pub(super) struct RelayFile {
     pub(super) api: Field<ApiEntry>,
     pub(super) state: Field<PathBuf>,
     pub(super) frames: Field<u32>,
+    pub(super) capacity: Field<NonZeroU64>,
     /// Glob, relative to the relay file.
     pub(super) tenants: Field<String>,
 }
@@ -98,6 +100,7 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> RelayFile {
         api: map.optional("api", problems, api),
         state: map.optional("state", problems, scalars::path),
         frames: map.optional("frames", problems, integer("the number of 2 KiB frames", FRAMES)),
+        capacity: map.optional("capacity", problems, bit_rate),
         tenants: map.required("tenants", problems, glob_pattern),
     };
     map.finish(problems);

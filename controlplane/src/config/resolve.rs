@@ -91,6 +91,7 @@ fn tenant(files: &Files, relay: &RelayConfigModel, file: &TenantFile) -> Option<
     let classes =
         file.office.entries().iter().map(|entry| Some(ClassPrefixes { class: entry.class, prefixes: values(entry.prefixes.as_ref()) }));
     let limits = file.limits.value();
+    let rate = file.rate.value();
     let default = Limits::default();
     Some(Tenant {
         id: file.id.value()?.clone(),
@@ -106,6 +107,10 @@ fn tenant(files: &Files, relay: &RelayConfigModel, file: &TenantFile) -> Option<
             new_sessions_per_second: limits
                 .and_then(|limits| limits.new_sessions_per_second.value().copied())
                 .unwrap_or(default.new_sessions_per_second),
+        },
+        rate: Rate {
+            guaranteed: rate.and_then(|rate| rate.guaranteed.value().copied()),
+            ceiling: rate.and_then(|rate| rate.ceiling.value().copied()),
         },
     })
 }

@@ -1,12 +1,13 @@
 //! A tenant file: tree -> values with positions, before any reference is looked up.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 
 use ipnetwork::Ipv4Network;
 use time::Date;
 
+use super::bit_rate::bit_rate;
 use super::fields::{Field, Listed, MapReader, Spanned, each, entries, expected, help_for_unknown, one_or_many};
 use super::model::{Allow, Class, Vlan};
 use super::problem::{At, Problems, quoted};
@@ -41,6 +42,7 @@ pub(super) struct TenantFile {
     pub(super) source: Field<Listed<SourceEntry>>,
     pub(super) callbacks: Field<Listed<Spanned<CallbackEntry>>>,
     pub(super) limits: Field<LimitsEntry>,
+    pub(super) rate: Field<RateEntry>,
 }
 
 #[derive(Debug)]
@@ -140,6 +142,12 @@ pub(super) struct LimitsEntry {
     pub(super) new_sessions_per_second: Field<u32>,
 }
 
+#[derive(Debug)]
+pub(super) struct RateEntry {
+    pub(super) guaranteed: Field<NonZeroU64>,
+    pub(super) ceiling: Field<NonZeroU64>,
+}
+
 /// Reads what can be read; the rest has its problems.
 pub(super) fn read(root: &Node, problems: &mut Problems) -> TenantFile {
     let Some(mut map) = MapReader::open("a tenant file", root, problems) else {
@@ -155,6 +163,7 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> TenantFile {
         source: map.required("source", problems, source),
         callbacks: map.optional("callbacks", problems, |node, problems| each(MOST_CALLBACKS, node, problems, callback)),
         limits: map.optional("limits", problems, limits),
+        rate: map.optional("rate", problems, rate),
     };
     map.finish(problems);
     file
@@ -375,6 +384,14 @@ fn limits(node: &Node, problems: &mut Problems) -> Option<LimitsEntry> {
             integer("the number of new sessions a second", 1..=MOST_NEW_SESSIONS_PER_SECOND),
         ),
     };
+    map.finish(problems);
+    Some(entry)
+}
+
+fn rate(node: &Node, problems: &mut Problems) -> Option<RateEntry> {
+    let mut map = MapReader::open("`rate`", node, problems)?;
+    let entry =
+        RateEntry { guaranteed: map.optional("guaranteed", problems, bit_rate), ceiling: map.optional("ceiling", problems, bit_rate) };
     map.finish(problems);
     Some(entry)
 }

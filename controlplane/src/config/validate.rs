@@ -5,6 +5,7 @@ mod addresses;
 mod callbacks;
 mod clouds;
 mod key_files;
+mod rates;
 mod relay;
 mod services;
 mod sources;
@@ -41,8 +42,10 @@ pub(super) fn validate(files: &Files, purpose: Purpose, problems: &mut Problems)
         services::check(&tenant, problems);
         callbacks::check(&tenant, problems);
         addresses::check(&tenant, problems);
+        rates::check(&tenant, problems);
     }
     across::check(files, problems);
+    rates::check_sum(files, problems);
     key_files::check(files, purpose, problems);
 }
 

@@ -68,6 +68,16 @@ impl World {
         entry.expect("a tenant").counters.sessions.get()
     }
 
+    /// Packets that wait for a tenant's turn, as its gauge said last.
+    ///
+    /// # Panics
+    /// Where there is no such tenant.
+    #[must_use]
+    pub fn queued(&self, tenant: &str) -> u64 {
+        let entry = self.tenants.iter().find(|entry| &*entry.config.name == tenant);
+        entry.expect("a tenant").counters.queued.get()
+    }
+
     /// Why packets were lost so far.
     #[must_use]
     pub fn reasons(&self) -> BTreeSet<DropReason> {

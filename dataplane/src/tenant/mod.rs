@@ -2,6 +2,7 @@
 //!
 //! There is no table in which two tenants' flows meet. Whoever holds `&mut Tenant` can reach this tenant's state and no other's.
 
+mod ceiling;
 mod policy;
 
 use std::net::Ipv4Addr;
@@ -21,6 +22,7 @@ use crate::time::Instant;
 use crate::tunnel::{AnyTunnel, Tunnel};
 use crate::wire::inner::Inner;
 
+use ceiling::Ceiling;
 pub use policy::{Opening, Policy};
 
 /// Next hops of one VLAN: the gateway and the hosts beside it.
@@ -67,6 +69,7 @@ pub struct Tenant {
     generation: u32,
     inner_mtu: u16,
     icmp_errors: TokenBucket,
+    ceiling: Ceiling,
 }
 
 impl Tenant {
@@ -78,8 +81,9 @@ impl Tenant {
         nat.set_reserved_ports(own_ports);
         let policy = Policy::new(&config, &mut nat, now);
         let attachments = config.attachments.iter().map(|attachment| interface(&config, attachment)).collect();
+        let ceiling = Ceiling::new(config.rate);
         let (counters, inner_mtu) = (Arc::clone(&entry.counters), smallest_mtu(&config));
-        Self { config, counters, tunnels, attachments, nat, policy, generation: 0, inner_mtu, icmp_errors: TokenBucket::FULL }
+        Self { config, counters, tunnels, attachments, nat, policy, generation: 0, inner_mtu, icmp_errors: TokenBucket::FULL, ceiling }
     }
 
     /// Take over a changed configuration. Sessions stay, and are checked against the new rules at their next packet;
@@ -96,6 +100,7 @@ impl Tenant {
         self.counters = Arc::clone(&entry.counters);
         self.tunnels = tunnels;
         self.nat.set_limits(self.config.limits);
+        self.ceiling.change(self.config.rate);
         self.policy = Policy::new(&self.config, &mut self.nat, now);
         self.doubt_sessions();
         self.inner_mtu = smallest_mtu(&self.config);
@@ -173,6 +178,23 @@ impl Tenant {
         };
         self.admit_class(flow.class)?;
         Ok(Flow::New(flow))
+    }
+
+    /// Let an inner packet of `bytes` pass the tenant's `rate.ceiling`.
+    ///
+    /// # Errors
+    /// [`DropReason::RateCeiling`].
+    pub fn admit_rate(&mut self, direction: Direction, class: TrafficClass, bytes: usize, now: Instant) -> Result<(), DropReason> {
+        self.ceiling.admit(direction, class, bytes, now)
+    }
+
+    /// The class of a flow.
+    #[must_use]
+    pub fn class_of(&self, flow: &Flow) -> TrafficClass {
+        match flow {
+            Flow::Known(session) => self.nat.session(*session).class,
+            Flow::New(flow) => flow.class,
+        }
     }
 
     /// The attachment that a flow goes over.

@@ -10,6 +10,7 @@ use rand::{RngCore, SeedableRng};
 use crate::counters::{DropCounters, TunnelCounters};
 use crate::drop_reason::DropReason;
 use crate::link::Interface;
+use crate::packet::Packet;
 use crate::router_config::{
     AttachmentId, EndpointConfig, EndpointKind, PortConfig, PortId, RouterConfig, TenantEntry, TunnelConfig, TunnelId, TunnelKind, Vlan,
 };
@@ -77,6 +78,7 @@ impl Worker {
             let Some(mut tenant) = self.tenants[id.0 as usize].take() else { continue };
             self.names.remove(&tenant.config.name);
             self.unlink(&tenant, now);
+            self.turns.drain(id, |packet| drop_waiting(packet, DropReason::TenantRemoved, &mut self.ledger, &tenant.counters.drops));
             let interfaces = std::mem::take(&mut tenant.attachments);
             drain_held(interfaces, &mut self.ledger, &tenant.counters.drops);
             self.retire(Retired::new(tenant));
@@ -141,12 +143,20 @@ impl Worker {
         let seed = self.next_seed();
         let own_ports = self.own_ports();
         self.tenants[slot] = Some(Box::new(Tenant::new(entry, tunnels, &own_ports, seed, now)));
+        self.turns.configure(id, &entry.config);
         self.names.insert(Arc::clone(&entry.config.name), id);
     }
 
     fn change_tenant(&mut self, id: TenantId, kept: Vec<Option<TenantTunnel>>, entry: &TenantEntry, now: Instant) {
+        let ways_stay = kept.iter().all(Option::is_some);
         let tunnels = self.make_tunnels(id, entry, kept, now);
         let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { return };
+        self.turns.configure(id, &entry.config);
+        if !ways_stay || tenant.config.attachments != entry.config.attachments {
+            // What waits names its tunnel or VLAN by number, and would come out of another one.
+            let drops = &tenant.counters.drops;
+            self.turns.drain(id, |packet| drop_waiting(packet, DropReason::TenantReconfigured, &mut self.ledger, drops));
+        }
         let gone = tenant.reconfigure(entry, tunnels, now);
         drain_held(gone, &mut self.ledger, &tenant.counters.drops);
         // What waits for its next hop was let through, and translated, by the old rules.
@@ -204,6 +214,12 @@ fn drain_held(interfaces: Vec<Interface>, ledger: &mut Ledger, drops: &DropCount
     for mut interface in interfaces {
         drop_held(&mut interface, DropReason::TenantRemoved, ledger, drops);
     }
+}
+
+/// A packet that waited for its turn.
+fn drop_waiting(packet: Packet, reason: DropReason, ledger: &mut Ledger, drops: &DropCounters) {
+    ledger.unhold_segments(packet.segments());
+    ledger.dropped(packet, reason, drops);
 }
 
 fn drop_held(interface: &mut Interface, reason: DropReason, ledger: &mut Ledger, drops: &DropCounters) {

@@ -25,7 +25,7 @@ impl Worker {
         FrameAudit {
             free: self.ledger.frames.free(),
             with_nics: self.ports.iter().map(|port| port.nic.held()).sum(),
-            waiting: interfaces.map(|interface| interface.neighbors.holding()).sum::<usize>() + self.handshakes.len(),
+            waiting: interfaces.map(|interface| interface.neighbors.holding()).sum::<usize>() + self.handshakes.len() + self.turns.len(),
             total: self.ledger.frames.total(),
             last_blank: self.ledger.last_blank,
         }

@@ -67,7 +67,6 @@ pub(super) enum Origin {
 
 impl Arrival {
     /// The tenant it belongs to.
-    #[expect(dead_code, reason = "what stands between classification and processing asks for it")]
     pub(super) fn tenant(&self) -> TenantId {
         match self.origin {
             Origin::Office { key, .. } => key.tenant,

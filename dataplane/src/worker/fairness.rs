@@ -28,7 +28,7 @@ use slab::{List, NIL, Slab};
 
 /// What a packet costs besides its bytes, in bytes: NAT, headers, tables, and the fixed part of the cipher. One of 64 bytes takes
 /// about 0.4 us of a worker, one of 1,420 bytes 1.3 us: 0.66 ns a byte, and 0.36 us that are the same for both.
-const PACKET_COST: usize = 512;
+const PACKET_COST: u32 = 512;
 
 /// The quantum of a tenant that has no guaranteed rate: four packets of full length, or fourteen of the shortest. Longer ones
 /// share a tunnel's cache lines among more packets; shorter ones let the others wait less.
@@ -213,8 +213,8 @@ impl Round {
 /// What a packet of `bytes` that stands for `segments` costs.
 #[must_use]
 pub fn cost(bytes: usize, segments: u64) -> u32 {
-    let fixed = usize::try_from(segments).unwrap_or(usize::MAX).saturating_mul(PACKET_COST);
-    u32::try_from(bytes.saturating_add(fixed)).map_or(MAX_COST, |cost| cost.min(MAX_COST))
+    let fixed = segments.saturating_mul(PACKET_COST.into());
+    u32::try_from(fixed.saturating_add(bytes as u64)).map_or(MAX_COST, |cost| cost.min(MAX_COST))
 }
 
 /// More than a super-frame of 64 KiB in segments of 64 bytes costs.
@@ -245,6 +245,12 @@ impl<T> FairQueues<T> {
     #[must_use]
     pub fn len_of(&self, tenant: u32) -> usize {
         self.queues.get(tenant as usize).map_or(0, |queue| queue.len() as usize)
+    }
+
+    /// Whether nothing of this tenant waits to go to its office.
+    #[must_use]
+    pub fn is_idle_towards_office(&self, tenant: u32) -> bool {
+        self.queues.get(tenant as usize).is_none_or(|queue| queue.len() == queue.len_of(Lane::OfficeToCloud))
     }
 
     /// There is a tenant with this number, and this is its rate. What waits goes on waiting.
@@ -288,6 +294,11 @@ impl<T> FairQueues<T> {
     fn append(&mut self, tenant: u32, lane: Lane, cost: u32, item: T) {
         let cost = cost.min(MAX_COST);
         let queue = &mut self.queues[tenant as usize];
+        if queue.len() == 0 {
+            // Who comes first goes first.
+            queue.serves_cloud = lane != Lane::OfficeToCloud;
+            queue.run = 0;
+        }
         self.slab.push(&mut queue.lanes[lane as usize], cost, item);
         queue.len[lane as usize] += 1;
         queue.backlog += u64::from(cost);
@@ -353,9 +364,9 @@ impl<T> FairQueues<T> {
 
     fn move_on(&mut self, tenant: u32, from: Turn, to: Turn) {
         if from == Turn::Fresh {
-            self.fresh.pop(&self.queues)
+            self.fresh.pop(&self.queues);
         } else {
-            self.waiting.pop(&self.queues)
+            self.waiting.pop(&self.queues);
         }
         self.queues[tenant as usize].turn = to;
         if to == Turn::Waiting {

@@ -61,6 +61,7 @@ impl Worker {
     }
 
     fn visit(&mut self, index: usize, now: Instant) {
+        let id = TenantId(u32::try_from(index).expect("fewer than 2^32 tenants"));
         let Some(tenant) = self.tenants[index].as_deref_mut() else { return };
         for interface in &mut tenant.attachments {
             let port = &mut self.ports[usize::from(interface.port.0)];
@@ -68,8 +69,8 @@ impl Worker {
         }
         tenant.nat.expire(now, EXPIRE_BUDGET);
         tenant.publish_gauges(now);
+        tenant.counters.queued.set(self.turns.len_of(id) as u64);
         let tunnels = tenant.tunnels.len();
-        let id = TenantId(u32::try_from(index).expect("fewer than 2^32 tenants"));
         for tunnel in (0u8..).take(tunnels) {
             let key = TunnelKey { tenant: id, tunnel: TunnelId(tunnel) };
             self.tick_tunnel(key, now);

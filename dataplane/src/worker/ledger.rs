@@ -78,6 +78,16 @@ impl Ledger {
         self.counters.held.set(self.counters.held.get() + 1);
     }
 
+    /// As [`Self::hold`], for a packet that stands for so many.
+    pub(super) fn hold_segments(&self, segments: u64) {
+        self.counters.held.set(self.counters.held.get() + segments);
+    }
+
+    /// The end of [`Self::hold_segments`].
+    pub(super) fn unhold_segments(&self, segments: u64) {
+        self.counters.held.set(self.counters.held.get() - segments);
+    }
+
     /// A packet waits no longer.
     pub(super) fn unhold(&self) {
         self.counters.held.set(self.counters.held.get() - 1);

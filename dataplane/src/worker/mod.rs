@@ -1,13 +1,14 @@
 //! The worker: the loop that owns NICs, tenants and tables.
 //!
-//! [`Worker::poll`] does one round: adopt a new configuration, obey commands, receive a batch from each port, find whose each frame
-//! is, send each through its route, do a handshake, let time pass for what is due, transmit. It reads no clock.
+//! [`Worker::poll`] does one round: adopt a new configuration, obey commands, empty the ports' rings, find whose each frame is, send a
+//! batch through its routes, do a handshake, let time pass for what is due, transmit. It reads no clock.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `classify` | the way in: whose a frame is |
 //! | [`steering`] | which worker owns a frame |
 //! | [`fairness`] | bounded queues of the tenants, and whose turn it is |
+//! | `turns`, `to_office` | what waits in them, and in which lane |
 //! | `dispatch` | an arrival's route, and what its verdict asks for |
 //! | `handshakes` | what costs too much to be done between two packets |
 //! | `transmit`, `port` | the way out: outer headers, next hop, the NIC's queue |
@@ -33,7 +34,9 @@ mod port;
 mod snapshots;
 pub mod steering;
 pub mod thread;
+mod to_office;
 mod transmit;
+mod turns;
 
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
@@ -64,9 +67,13 @@ use control::{Command, Event};
 use handshakes::Handshake;
 use ledger::Ledger;
 use port::Port;
+use turns::Turns;
 
 /// Commands and events that may wait on their rings.
 pub const RING: usize = 1024;
+
+/// Batches taken from one port in one round: a whole ring of a NIC. A round has to end although a port brings more than that.
+const MOST_BATCHES: usize = 32;
 
 /// Both tables are changed together with the tenants, between two batches.
 const LIVING: &str = "the tables of tunnels and attachments name living tenants only";
@@ -95,6 +102,7 @@ pub struct Worker {
     events: Producer<Event>,
     batch: Vec<Packet>,
     arrivals: Vec<Arrival>,
+    turns: Turns,
     handshakes: VecDeque<Handshake>,
     housekeeping: housekeeping::Schedule,
     echoes: TokenBucket,
@@ -132,6 +140,7 @@ impl Worker {
         let ports = parts.ports.into_iter().zip(&config.ports);
         // Indices are seen by everybody on the way, ports by nobody but their tenant: the two come from different seeds.
         let mut seeds = StdRng::seed_from_u64(parts.seed);
+        let turns = Turns::new(parts.pool.free());
         let mut worker = Self {
             reader,
             config: Arc::clone(&config),
@@ -147,6 +156,7 @@ impl Worker {
             events,
             batch: Vec::with_capacity(BATCH),
             arrivals: Vec::with_capacity(BATCH),
+            turns,
             handshakes: handshakes::queue(),
             housekeeping: housekeeping::Schedule::new(now),
             echoes: TokenBucket::FULL,
@@ -170,6 +180,7 @@ impl Worker {
         for index in 0..self.ports.len() {
             received += self.receive(index, now);
         }
+        self.serve(now);
         if !self.handshakes.is_empty() {
             // The packets of this round do not wait for it.
             self.flush();
@@ -177,7 +188,7 @@ impl Worker {
         }
         self.keep_house(now);
         self.flush();
-        received + self.handshakes.len()
+        received + self.handshakes.len() + self.turns.len()
     }
 
     /// When [`Self::poll`] has something to do although no frame arrives.
@@ -202,8 +213,21 @@ impl Worker {
         self.ports.into_iter().map(|port| port.nic).collect()
     }
 
-    /// Take a batch from a port: first find whose each frame is, then send all of them on their way.
+    /// Empty a port's ring: what it has no room for is lost whoever it belongs to, while here everybody loses what is his.
     fn receive(&mut self, index: usize, now: Instant) -> usize {
+        let mut received = 0;
+        for _ in 0..MOST_BATCHES {
+            let packets = self.receive_batch(index, now);
+            received += packets;
+            if packets < BATCH {
+                break;
+            }
+        }
+        received
+    }
+
+    /// Take a batch from a port, and find whose each frame is.
+    fn receive_batch(&mut self, index: usize, now: Instant) -> usize {
         let mut batch = std::mem::take(&mut self.batch);
         let port = &mut self.ports[index];
         let outcome = port.nic.receive(&mut self.ledger.frames, &mut batch);
@@ -219,14 +243,12 @@ impl Worker {
             }
         }
         let id = PortId(u8::try_from(index).expect("ports are numbered by bytes"));
-        let mut arrivals = std::mem::take(&mut self.arrivals);
         for packet in batch.drain(..) {
-            arrivals.extend(self.classify(id, packet, now));
+            if let Some(arrival) = self.classify(id, packet, now) {
+                self.enqueue(arrival);
+            }
         }
         self.batch = batch;
-        // Here arrivals could change their order, and wait.
-        self.process(&mut arrivals, now);
-        self.arrivals = arrivals;
         outcome.packets
     }
 

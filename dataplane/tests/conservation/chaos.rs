@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU64;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::router_config::{RuleState, TenantConfig, TrafficClass, Vlan, VlanId};
@@ -34,6 +35,8 @@ pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
         ring: *[8, 16, 32].choose(&mut random).expect("some"),
         mtu: 1_500,
     };
+    // Sometimes there is memory for queues.
+    let dimensions = if random.random_ratio(1, 6) { Dimensions { frames: 640, ring: 64, ..dimensions } } else { dimensions };
     let tenants: Vec<TenantConfig> = (0..3).map(|number| tenant(number, &mut random)).collect();
     let mut world = World::cold(seed, tenants, dimensions);
     world.hosts_err = true;
@@ -63,6 +66,12 @@ fn tenant(number: usize, random: &mut SmallRng) -> TenantConfig {
         tenant.limits.new_sessions_per_second = nonzero(random.random_range(1..8));
     }
     if random.random_ratio(1, 6) {
+        tenant.rate.ceiling = NonZeroU64::new(100_000);
+    }
+    if random.random_ratio(1, 6) {
+        tenant.rate.guaranteed = NonZeroU64::new(random.random_range(100_000..1_000_000_000));
+    }
+    if random.random_ratio(1, 6) {
         tenant.attachments[0].mtu = 1_300;
     }
     if random.random_ratio(1, 6) {
@@ -90,7 +99,8 @@ impl Chaos {
             62..68 => self.send_again(),
             68..78 => self.time_passes(),
             78..84 => self.weather_changes(),
-            84..88 => self.office_moves(),
+            84..87 => self.office_moves(),
+            87..90 => self.election_day(),
             _ => self.operator_changes_something(),
         }
     }
@@ -191,6 +201,22 @@ impl Chaos {
         self.world.cloud(name).send(&packet);
         let frame = self.world.cloud(name).frame(ethernet::IPV4, &packet);
         self.remember(1, frame);
+    }
+
+    /// Everybody at once, and perhaps a change while half of it waits.
+    fn election_day(&mut self) {
+        for _ in 0..self.one_of(&[20, 50]) {
+            for name in NAMES {
+                self.world.office(name).send(&packets::ping(ip("198.51.100.17"), ip("203.0.113.10"), 1, &[]));
+                if !self.world.is_gone(name) {
+                    self.world.cloud(name).send(&packets::ping(ip("10.10.0.20"), ip("10.254.1.30"), 1, &[]));
+                }
+            }
+        }
+        self.world.step();
+        if self.random.random_ratio(1, 2) {
+            self.operator_changes_something();
+        }
     }
 
     fn stranger_sends(&mut self) {

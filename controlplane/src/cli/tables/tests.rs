@@ -52,6 +52,39 @@ fn japanese_names_line_up_and_control_characters_do_not_reach_the_terminal() {
 }
 
 #[test]
+fn a_tenant_shows_its_rate_and_what_it_lost_for_sending_more() {
+    let row = |tenant: &str, guaranteed, ceiling, throttled| TenantRow {
+        tenant: tenant.into(),
+        name: "町".into(),
+        tunnels_up: 1,
+        tunnels_configured: 1,
+        sessions: 3,
+        sessions_limit: 20_000,
+        office_to_cloud: Traffic::default(),
+        cloud_to_office: Traffic::default(),
+        dropped_packets: throttled + 1,
+        rate_guaranteed_bits: guaranteed,
+        rate_ceiling_bits: ceiling,
+        queued_packets: 12,
+        throttled_packets: throttled,
+        isolated: Vec::new(),
+    };
+    let rows = [
+        row("a", Some(50_000_000), Some(1_500_000_000), 1_234),
+        row("b", Some(2_000_000_000), None, 0),
+        row("c", None, Some(100_000), 0),
+        row("d", None, None, 0),
+    ];
+    insta::assert_snapshot!(tenants(&answer(rows.to_vec())), @r"
+    TENANT  NAME  TUNNELS UP  SESSIONS  PACKETS TO CLOUD  PACKETS TO OFFICE  DROPPED  RATE              QUEUED  THROTTLED  ISOLATED
+    a       町           1/1  3/20,000                 0                  0    1,235  50Mbit..1500Mbit      12      1,234  -
+    b       町           1/1  3/20,000                 0                  0        1  2Gbit..               12          0  -
+    c       町           1/1  3/20,000                 0                  0        1  ..100kbit             12          0  -
+    d       町           1/1  3/20,000                 0                  0        1  -                     12          0  -
+    ");
+}
+
+#[test]
 fn a_drop_is_explained_in_a_sentence() {
     let row = DropRow {
         tenant: None,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 
 use ipnetwork::Ipv4Network;
@@ -26,6 +26,7 @@ pub struct Tenant {
     pub sources: Vec<Source>,
     pub callbacks: Vec<Callback>,
     pub limits: Limits,
+    pub rate: Rate,
 }
 
 impl Tenant {
@@ -137,6 +138,15 @@ pub struct Limits {
     pub sessions: u32,
     /// 1 to 5,000.
     pub new_sessions_per_second: u32,
+}
+
+/// Bits of inner packets a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rate {
+    /// The tenant's part where not everything can be carried.
+    pub guaranteed: Option<NonZeroU64>,
+    /// What it gets at most, each direction for itself; not below `guaranteed`.
+    pub ceiling: Option<NonZeroU64>,
 }
 
 impl Default for Limits {

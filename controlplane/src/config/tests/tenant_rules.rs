@@ -212,6 +212,51 @@ fn limits_out_of_range() {
 }
 
 #[test]
+fn rates_in_every_wrong_way() {
+    let rate = |text: &str| problems_after(&[(CHUO, "source:", &format!("rate: {text}\nsource:"))]);
+    let expected = "expected a rate such as 50Mbit (bit, kbit, Mbit or Gbit a second), found";
+    let at = "error: tenants/chuo.yaml:9:";
+    for text in
+        ["{guaranteed: 50Mbit, ceiling: 500Mbit}", "{ceiling: 2Gbit}", "{guaranteed: 1500kbit}", "{guaranteed: 5Mbit, ceiling: 5000kbit}"]
+    {
+        assert_eq!(rate(text), NOTHING, "{text}");
+    }
+    assert_eq!(
+        rate("{guaranteed: 50, ceiling: 5.5Gbit}"),
+        [format!("{at}20 rate.guaranteed: {expected} the number 50"), format!("{at}33 rate.ceiling: {expected} `5.5Gbit`"),]
+    );
+    assert_eq!(
+        rate("{guaranteed: 50 mbps, ceiling: 99kbit}"),
+        [
+            format!("{at}20 rate.guaranteed: {expected} `50 mbps`"),
+            format!("{at}38 rate.ceiling: `99kbit` is out of range: a rate is 100kbit to 1000Gbit"),
+        ]
+    );
+    assert_eq!(
+        rate("{guaranteed: 2Gbit, ceiling: 500Mbit}"),
+        [format!("{at}20 rate.guaranteed: the guaranteed 2Gbit are more than the ceiling of 500Mbit")]
+    );
+    assert_eq!(rate("{}"), [format!("{at}7 rate: names neither `guaranteed` nor `ceiling`")]);
+    assert_eq!(rate("{guarantee: 5Mbit, ceiling: 5Mbit}"), [format!("{at}8 rate.guarantee: unknown key `guarantee`")]);
+    assert_eq!(rate("50Mbit"), [format!("{at}7 rate: expected `rate` (a mapping of keys to values), found `50Mbit`")]);
+}
+
+#[test]
+fn more_guaranteed_than_the_relay_carries() {
+    let with = |capacity: &str| {
+        problems_after(&[
+            ("relay.yaml", "tenants:", &format!("capacity: {capacity}\ntenants:")),
+            (CHUO, "source:", "rate: {guaranteed: 90Mbit}\nsource:"),
+        ])
+    };
+    assert_eq!(with("100Mbit"), NOTHING, "90, and 10 for the one without");
+    assert_eq!(
+        with("99Mbit"),
+        ["warning: relay.yaml:9:11 capacity: the tenants are guaranteed 100Mbit together, more than the relay carries"]
+    );
+}
+
+#[test]
 fn private_and_office_prefixes_of_two_tenants_may_overlap() {
     let found = problems_after(&[]);
     assert_eq!(found, NOTHING);
