@@ -13,6 +13,7 @@
 //! | [`api`] | questions and changes over a unix socket |
 //! | [`metrics`], [`metrics_server`] | what Prometheus scrapes |
 //! | [`cli`] | commands, tables |
+//! | [`doctor`] | what a machine is judged by |
 //! | [`logging`], [`sd_notify`] | what collectors and systemd are told |
 //! | [`clock`], [`durable_file`] | the one reading of the wall clock; files that a crash leaves whole |
 //! | [`demo`] | three municipalities on one machine |
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod compile;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod durable_file;
 pub mod generate;
 pub mod isolation;

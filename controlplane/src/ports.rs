@@ -7,7 +7,7 @@ use dataplane::packet::FramePool;
 use crate::config::{self, RelayConfigModel};
 
 /// Frames of 2 KiB where relay.yaml names no number: 32 MiB, enough for deep rings on four ports.
-const DEFAULT_FRAMES: u32 = 16_384;
+pub(crate) const DEFAULT_FRAMES: u32 = 16_384;
 
 /// Ports that run. The drivers go to a worker, the rest stays for the end.
 pub struct Ports {
@@ -65,7 +65,7 @@ impl GiveBack {
     }
 }
 
-fn spec(port: &config::Port) -> PortSpec {
+pub(crate) fn spec(port: &config::Port) -> PortSpec {
     let driver = match port.driver {
         config::Driver::Auto => Driver::Auto,
         config::Driver::AfXdp => Driver::AfXdp,

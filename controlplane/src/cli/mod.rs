@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod demo;
+mod doctor;
 mod generate;
 mod keygen;
 mod output;
@@ -75,6 +76,8 @@ enum Command {
         #[command(flatten)]
         api: Api,
     },
+    /// Check this machine for running the relay, and say what to change.
+    Doctor(doctor::Doctor),
     /// Three municipalities on one machine: real tunnels, real traffic, nothing to install.
     Demo(demo::Demo),
     /// Write a configuration of the whole country, for load tests.
@@ -171,6 +174,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             change(&api, "/v1/isolate", &request)?;
         }
         Command::Reopen { scope, api } => change(&api, "/v1/reopen", &Scope::from(scope))?,
+        Command::Doctor(doctor) => return doctor.run(),
         Command::Demo(demo) => return demo.run(),
         Command::Generate(generate) => generate.run()?,
         Command::Keygen(keygen) => keygen.run()?,

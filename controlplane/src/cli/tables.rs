@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::api::rows::{Answer, DropRow, IsolationRow, NeighborRow, PortRow, SessionRow, TenantRow, TunnelRow};
 use crate::clock::in_words;
 use crate::config::rate_in_words;
+use crate::doctor::Finding;
 use crate::logging::escaped;
 
 /// A table; columns whose heading ends in a blank are numbers and stand at the right.
@@ -29,13 +30,18 @@ fn table<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String
 
 /// A table whose rows each have a sentence below them: beside them it would be wider than a screen.
 fn noted<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = ([String; N], String)>) -> String {
+    with_lines(headings, rows.map(|(row, note)| (row, vec![note])))
+}
+
+/// A table whose rows each have lines below them.
+fn with_lines<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = ([String; N], Vec<String>)>) -> String {
     let (rows, notes): (Vec<_>, Vec<_>) = rows.unzip();
     let mut lines: Vec<String> = Vec::with_capacity(rows.len() * 2);
     let drawn = table(headings, rows.into_iter());
-    let notes = std::iter::once(String::new()).chain(notes);
-    for (line, note) in drawn.lines().zip(notes) {
+    let notes = std::iter::once(Vec::new()).chain(notes);
+    for (line, notes) in drawn.lines().zip(notes) {
         lines.push(line.to_owned());
-        lines.extend((!note.is_empty()).then(|| format!("    {}", escaped(&note))));
+        lines.extend(notes.iter().filter(|note| !note.is_empty()).map(|note| format!("    {}", escaped(note))));
     }
     lines.join("\n")
 }
@@ -213,6 +219,13 @@ pub(super) fn isolations(answer: &Answer<IsolationRow>) -> String {
         ["TENANT", "CLASS", "SERVICE", "MATCHES", "BY", "AT", "FOR"],
         answer.rows.iter().map(|each| (row(each), each.isolation.reason.clone())),
     )
+}
+
+/// What `doctor` found: what to do stands below, the command on a line of its own for copying.
+pub(super) fn findings(findings: &[Finding]) -> String {
+    let row = |row: &Finding| [row.subject.clone(), row.about.to_owned(), row.verdict.label().to_owned(), row.found.clone()];
+    let below = |row: &Finding| vec![row.advice.clone(), row.command.as_ref().map_or_else(String::new, |command| format!("    {command}"))];
+    with_lines(["WHERE", "WHAT", "VERDICT", "FOUND"], findings.iter().map(|each| (row(each), below(each))))
 }
 
 #[cfg(test)]

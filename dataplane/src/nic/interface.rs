@@ -48,6 +48,13 @@ impl Interface {
         found.ok_or_else(|| NicError::NotEthernet { interface: name.into() })
     }
 
+    /// All Ethernet interfaces, in the order of their numbers.
+    pub(super) fn all(netlink: &mut Netlink) -> io::Result<Vec<Self>> {
+        let mut found = Vec::new();
+        netlink.dump(Message::new(libc::RTM_GETLINK, 0, &[0; 16]), |_, body| found.extend(parse_link(body)))?;
+        Ok(found)
+    }
+
     /// The name of the bridge or bond with this index, or the index in digits.
     pub(super) fn name_of(netlink: &mut Netlink, index: u32) -> String {
         let mut header = [0; 16];

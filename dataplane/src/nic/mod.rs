@@ -7,6 +7,7 @@ mod af_xdp;
 mod error;
 mod ethtool;
 mod ingress_drop;
+pub mod inspect;
 mod interface;
 pub mod memory;
 mod messages;

@@ -3,6 +3,7 @@
 //! A test runs itself again under `unshare`. AF_PACKET does so in a user namespace, without privileges; AF_XDP needs root.
 
 mod drivers;
+mod inspect;
 mod offload;
 mod queues;
 mod support;

@@ -126,3 +126,27 @@ fn a_port_says_its_driver_its_mode_and_why() {
 fn numbers_are_grouped_by_thousands() {
     assert_eq!([0, 999, 1_000, 12_345_678].map(number), ["0", "999", "1,000", "12,345,678"]);
 }
+
+#[test]
+fn a_finding_says_what_to_do_and_the_command_stands_on_a_line_of_its_own() {
+    use crate::doctor::Verdict;
+    let finding = |about, verdict, advice: &str, command: Option<&str>| Finding {
+        subject: "ens5".into(),
+        about,
+        verdict,
+        found: "1500".into(),
+        advice: advice.into(),
+        command: command.map(str::to_owned),
+    };
+    let rows = [
+        finding("mtu", Verdict::Problem, "two tags need more:", Some("ip link set dev ens5 mtu 1504")),
+        finding("link", Verdict::Ok, "", None),
+    ];
+    insta::assert_snapshot!(findings(&rows), @r#"
+    WHERE  WHAT  VERDICT  FOUND
+    ens5   mtu   PROBLEM  1500
+        two tags need more:
+            ip link set dev ens5 mtu 1504
+    ens5   link  ok       1500
+    "#);
+}
