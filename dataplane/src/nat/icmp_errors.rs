@@ -71,7 +71,7 @@ const fn ends(quoted: &Quoted) -> (Endpoint, Endpoint) {
 
 /// The session can have sent the quoted packet in this direction.
 fn check(session: &Session, sent: Direction, quoted: &Quoted) -> Result<(), DropReason> {
-    let can_be_its_own = match (quoted.protocol, &session.connection) {
+    let can_be_its_own = match (quoted.protocol, session.connection()) {
         (Protocol::Tcp, Some(connection)) => connection.has_in_flight(sent, quoted.sequence),
         (Protocol::Icmp, _) => quoted.echo_request == (sent == session.opened_by),
         _ => true,

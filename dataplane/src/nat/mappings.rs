@@ -11,6 +11,7 @@ use super::pool::{Pool, ReservedPorts, port_class};
 use super::table::{Entry, Table};
 use super::timeouts::{QUARANTINE_SECONDS, Second};
 use super::types::{Endpoint, PoolId, PoolKey, PoolKind};
+use super::wheel::{Hangs, Place};
 use crate::drop_reason::DropReason;
 use crate::time::Instant;
 use crate::wire::inner::Protocol;
@@ -24,7 +25,9 @@ const NO_POOL: PoolId = PoolId(u16::MAX);
 
 const BY_INSIDE: usize = 0;
 const BY_OUTSIDE: usize = 1;
-const QUARANTINE: u8 = 0;
+
+/// The wheel's turn: longer than the quarantine.
+const TURN_SECONDS: u16 = 128;
 
 /// Which side sees the outside endpoint: two pools on one side may share an address, so its ports are one space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,17 +42,19 @@ impl Side {
     }
 }
 
-#[derive(Debug)]
+/// Half a cache line.
+#[derive(Clone, Debug)]
+#[repr(C)]
 struct Mapping {
+    inside: Endpoint,
+    outside: Endpoint,
     pool: PoolId,
     side: Side,
     protocol: Protocol,
-    inside: Endpoint,
-    outside: Endpoint,
-    /// Sessions under it; none = in quarantine.
-    sessions: u32,
-    /// When the last session ended.
-    freed_at: Second,
+    /// It hangs in the wheel while it is in quarantine, and only then.
+    place: Place,
+    /// Sessions under it; in quarantine the second in which that ends.
+    sessions_or_end: u32,
 }
 
 /// Protocol, pool or side, endpoint: 72 bits.
@@ -57,9 +62,17 @@ fn key(space: u16, protocol: Protocol, endpoint: Endpoint) -> u128 {
     u128::from(protocol as u8) << 64 | u128::from(space) << 48 | u128::from(endpoint.bits())
 }
 
-impl Entry for Mapping {
-    type Key = u128;
+impl Hangs for Mapping {
+    fn place(&self) -> Place {
+        self.place
+    }
 
+    fn set_place(&mut self, place: Place) {
+        self.place = place;
+    }
+}
+
+impl Entry for Mapping {
     fn key(&self, by: usize) -> u128 {
         match by {
             BY_INSIDE => key(self.pool.0, self.protocol, self.inside),
@@ -71,7 +84,7 @@ impl Entry for Mapping {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Mappings {
-    table: Table<Mapping, 1>,
+    table: Table<Mapping>,
     pools: Vec<Option<Pool>>,
     reserved: ReservedPorts,
     /// RFC 6888 REQ-15: ports must not be guessable, so the generator is a cipher (ChaCha), and the tenant's own.
@@ -80,9 +93,9 @@ pub(super) struct Mappings {
 }
 
 impl Mappings {
-    pub(super) fn new(capacity: usize, sessions: usize, seed: u64) -> Self {
+    pub(super) fn new(capacity: usize, seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let table = Table::new(capacity, sessions, random.random());
+        let table = Table::new(capacity, TURN_SECONDS, random.random());
         Self { table, pools: Vec::new(), reserved: ReservedPorts::new(&[]), random, in_quarantine: 0 }
     }
 
@@ -142,21 +155,22 @@ impl Mappings {
     }
 
     /// After pools changed and the sessions on addresses that went away were removed: make sure that nobody is mapped to them again.
-    pub(super) fn disown_stale(&mut self) {
+    pub(super) fn disown_stale(&mut self, now: Instant) {
         let mut from = 0;
         while let Some(index) = self.next_stale(from) {
             from = index + 1;
             let Some(mapping) = self.table.remove(index) else { continue };
+            let end = Second::from_number(mapping.sessions_or_end);
             // The slot just vacated is the one that is taken.
             if let Some(index) = self.table.insert(Mapping { pool: NO_POOL, ..mapping }) {
-                self.table.move_to_end(index, QUARANTINE);
+                self.table.schedule(index, end, Second::at_or_before(now));
             }
         }
     }
 
     fn next_stale(&self, from: u32) -> Option<u32> {
         let is_stale =
-            |(index, mapping): &(u32, &Mapping)| mapping.sessions == 0 && mapping.pool != NO_POOL && !self.is_in_its_pool(*index);
+            |(index, mapping): &(u32, &Mapping)| mapping.place.hangs() && mapping.pool != NO_POOL && !self.is_in_its_pool(*index);
         self.table.iter_from(from).find(is_stale).map(|(index, _)| index)
     }
 
@@ -175,24 +189,26 @@ impl Mappings {
             return Ok(index);
         }
         let (side, outside) = self.free_endpoint(pool, protocol, inside).ok_or(DropReason::PortsExhausted)?;
-        let mapping = Mapping { pool, side, protocol, inside, outside, sessions: 1, freed_at: Second::default() };
+        let mapping = Mapping { inside, outside, pool, side, protocol, place: Place::NOWHERE, sessions_or_end: 1 };
         // The table holds all sessions and all that two minutes can free; only a lowered rate limit lets it fill up.
         self.table.insert(mapping).ok_or(DropReason::SessionTableFull)
     }
 
     fn use_again(&mut self, index: u32) {
         let Some(mapping) = self.table.get_mut(index) else { return };
-        mapping.sessions += 1;
-        if mapping.sessions == 1 {
+        if mapping.place.hangs() {
+            mapping.sessions_or_end = 1;
             self.in_quarantine -= 1;
-            self.table.unlink(index);
+            self.table.unschedule(index);
+        } else {
+            mapping.sessions_or_end += 1;
         }
     }
 
     fn free_endpoint(&mut self, pool: PoolId, protocol: Protocol, inside: Endpoint) -> Option<(Side, Endpoint)> {
         let pool = self.pools.get(usize::from(pool.0))?.as_ref()?;
         let side = Side::of(pool.key);
-        let addr = pool.address_for(self.table.hash(inside.addr.to_bits()))?;
+        let addr = pool.address_for(self.table.hash(inside.addr.to_bits().into()))?;
         let class = port_class(protocol, inside.port);
         let span = u32::from(*class.end() - *class.start()) + 1;
         let start = self.random.random_range(0..span);
@@ -211,28 +227,42 @@ impl Mappings {
     /// A session of the mapping ended; with the last one its quarantine begins.
     pub(super) fn release(&mut self, index: u32, now: Instant) {
         let Some(mapping) = self.table.get_mut(index) else { return };
-        mapping.sessions = mapping.sessions.saturating_sub(1);
-        if mapping.sessions == 0 {
-            mapping.freed_at = Second::at_or_after(now);
+        debug_assert!(!mapping.place.hangs(), "a session holds it");
+        mapping.sessions_or_end -= 1;
+        if mapping.sessions_or_end == 0 {
+            let end = Second::at_or_after(now).plus(QUARANTINE_SECONDS);
+            mapping.sessions_or_end = end.number();
             self.in_quarantine += 1;
-            self.table.move_to_end(index, QUARANTINE);
+            self.table.schedule(index, end, Second::at_or_before(now));
         }
     }
 
     /// When the next quarantine ends.
     pub(super) fn next_deadline(&self) -> Instant {
-        let first = self.table.first(usize::from(QUARANTINE));
-        first.map_or(Instant::FAR_FUTURE, |(_, mapping)| mapping.freed_at.plus(QUARANTINE_SECONDS).instant())
+        self.table.next_due().map_or(Instant::FAR_FUTURE, Second::instant)
     }
 
-    /// End one quarantine that is over; false where there is none.
+    /// Look at one quarantine, and end it where it is over; false where there is none to look at.
     pub(super) fn expire_one(&mut self, now: Instant) -> bool {
-        match self.table.first(usize::from(QUARANTINE)) {
-            Some((index, mapping)) if mapping.freed_at.plus(QUARANTINE_SECONDS).instant() <= now => {
+        let second = Second::at_or_before(now);
+        let Some(index) = self.table.due(second) else { return false };
+        match self.table.get(index).map(|mapping| Second::from_number(mapping.sessions_or_end)) {
+            Some(end) if end > second => self.table.schedule(index, end, second),
+            _ => {
                 self.in_quarantine -= 1;
-                self.table.remove(index).is_some()
+                self.table.remove(index);
             }
-            _ => false,
         }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_is_half_a_cache_line() {
+        assert_eq!(size_of::<Mapping>(), 32);
     }
 }

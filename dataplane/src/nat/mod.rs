@@ -11,12 +11,13 @@
 //! | `tcp_state` | what a connection's segments mean for its timer |
 //! | `timeouts` | the RFCs' timers |
 //! | `translate`, `icmp_errors` | what is written into packets |
-//! | `table` | the bounded table under both layers |
+//! | `table`, `index`, `wheel` | the bounded table under both layers: slots, how they are found, when they are looked at |
 //!
 //! Not built: application-layer gateways (RFC 4787 REQ-10 and RFC 5382 REQ-6 want them off; their absence is what defeats NAT
 //! slipstreaming), hairpinning (services are the only way, denied is the rest), port control (PCP).
 
 mod icmp_errors;
+mod index;
 mod mappings;
 mod pool;
 mod sessions;
@@ -25,6 +26,7 @@ mod tcp_state;
 mod timeouts;
 mod translate;
 mod types;
+mod wheel;
 
 pub use sessions::Session;
 pub use types::{Direction, Endpoint, NewFlow, PoolId, PoolKey, PoolKind, RuleId, SessionId, Source};
@@ -49,7 +51,8 @@ const EXPIRE_BEFORE_OPEN: usize = 4;
 #[derive(Debug)]
 pub struct Nat {
     sessions: Sessions,
-    mappings: Mappings,
+    /// Apart: only packets that open a session need them.
+    mappings: Box<Mappings>,
     limits: Limits,
     /// New sessions (RFC 6888 REQ-4).
     opening: TokenBucket,
@@ -62,7 +65,7 @@ impl Nat {
         let (sessions, mappings) = capacities(limits);
         Self {
             sessions: Sessions::new(sessions, seed.rotate_left(32)),
-            mappings: Mappings::new(mappings, sessions, seed),
+            mappings: Box::new(Mappings::new(mappings, seed)),
             limits,
             opening: TokenBucket::FULL,
         }
@@ -104,11 +107,11 @@ impl Nat {
             from = index + 1;
             self.remove(SessionId(index), now);
         }
-        self.mappings.disown_stale();
+        self.mappings.disown_stale(now);
     }
 
     fn next_stale(&self, from: u32) -> Option<u32> {
-        let is_stale = |session: &Session| session.mapping.is_some_and(|mapping| !self.mappings.is_in_its_pool(mapping));
+        let is_stale = |session: &Session| session.mapping().is_some_and(|mapping| !self.mappings.is_in_its_pool(mapping));
         self.sessions.iter_from(from).find(|(_, session)| is_stale(session)).map(|(index, _)| index)
     }
 
@@ -140,7 +143,7 @@ impl Nat {
             Direction::OfficeToCloud => session.cloud_local,
             Direction::CloudToOffice => session.office_remote,
         };
-        match (source, session.mapping) {
+        match (source, session.mapping()) {
             (Source::Fixed(addr), None) => translated.addr == addr,
             (Source::Pool(pool), Some(mapping)) => self.mappings.is_of_pool(mapping, pool),
             (Source::Fixed(_), Some(_)) | (Source::Pool(_), None) => false,
@@ -167,13 +170,13 @@ impl Nat {
     /// The rules of this generation would open the session anew, by `rule`, which may have moved in its list.
     pub fn confirm(&mut self, id: SessionId, rule: RuleId, generation: u32) {
         if let Some(session) = self.sessions.get_mut(id.0) {
-            (session.rule, session.generation) = (rule, generation);
+            session.confirm(rule, generation);
         }
     }
 
     /// End a session, and with the last one its mapping: the port's quarantine begins. Nothing happens where it ended before.
     pub fn remove(&mut self, id: SessionId, now: Instant) {
-        if let Some(mapping) = self.sessions.remove(id.0).and_then(|session| session.mapping) {
+        if let Some(mapping) = self.sessions.remove(id.0).and_then(|session| session.mapping()) {
             self.mappings.release(mapping, now);
         }
     }
@@ -233,30 +236,32 @@ impl Nat {
     }
 
     fn translate(&mut self, direction: Direction, id: SessionId, packet: &mut [u8], inner: &Inner, now: Instant) {
-        self.sessions.pass(id.0, direction, inner, now);
-        if let Some(session) = self.sessions.get(id.0) {
-            session.rewrites[direction as usize].apply_to_packet(&mut packet[..inner.total_len], session.protocol);
+        if let Some(rewrite) = self.sessions.pass(id.0, direction, inner, now) {
+            rewrite.apply_to_packet(&mut packet[..inner.total_len], inner.protocol);
         }
     }
 
-    /// End sessions and quarantines that are due, at most `budget` of them in all; returns how many sessions ended.
+    /// End sessions and quarantines that are due, looking at `budget` of them at most; returns how many sessions ended.
     pub fn expire(&mut self, now: Instant, budget: usize) -> usize {
         let mut ended = 0;
         for _ in 0..budget {
-            if let Some(index) = self.sessions.due(now) {
-                self.remove(SessionId(index), now);
-                ended += 1;
-            } else if !self.mappings.expire_one(now) {
-                break;
+            match self.sessions.look_at_one(now) {
+                Some(Some(index)) => {
+                    self.remove(SessionId(index), now);
+                    ended += 1;
+                }
+                Some(None) => {}
+                None if self.mappings.expire_one(now) => {}
+                None => break,
             }
         }
         ended
     }
 
-    /// When [`Nat::expire`] next has something to do; [`Instant::FAR_FUTURE`] where nothing lives.
+    /// When [`Nat::expire`] next has something to look at, before which nothing ends; [`Instant::FAR_FUTURE`] where nothing lives.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
-        self.sessions.next_deadline().min(self.mappings.next_deadline())
+        self.sessions.next_look().min(self.mappings.next_deadline())
     }
 
     /// Sessions alive.

@@ -1,89 +1,94 @@
-//! A bounded table whose entries are found by two keys and wait in one of several lists.
+//! A bounded table whose entries are found by two keys and wait in a timer wheel.
 //!
 //! Everything is linked by index: nothing is allocated after construction, nothing is ever rehashed, and memory is touched only as
-//! entries come to be used (bucket heads are zeroed pages, slots are pushed to the slab one by one), so that 1,788 tenants with
-//! room for 20,000 sessions each cost what their sessions cost.
+//! entries come to be used (slots and buckets are pushed one by one), so that 1,788 tenants with room for 20,000 sessions each cost
+//! what their sessions cost.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hasher;
 
-use foldhash::quality::FixedState;
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
 
-/// What a table holds. The keys of an entry must not change while it is in the table.
-pub(super) trait Entry {
-    /// A key; the two keys of an entry are told apart by `by`.
-    type Key: Copy + Eq + Hash;
-
-    /// The entry's key for index `by`, 0 or 1.
-    fn key(&self, by: usize) -> Self::Key;
-}
+use super::index::Index;
+use super::timeouts::Second;
+use super::wheel::{Hangs, Place, Wheel};
 
 /// Index of a slot plus one; zero is "none", so that zeroed memory is empty.
-type Link = u32;
+pub(super) type Link = u32;
 
-const NO_LIST: u8 = u8::MAX;
-
-#[derive(Debug)]
-struct Slot<T> {
-    entry: Option<T>,
-    /// The next slot in the same bucket, by index.
-    chain: [Link; 2],
-    /// Neighbours in the list; `next` also links vacant slots.
-    previous: Link,
-    next: Link,
-    list: u8,
-}
-
-#[derive(Clone, Copy, Default, Debug)]
-struct List {
-    first: Link,
-    last: Link,
+/// What a table holds. The keys of an entry must not change while it is in the table.
+pub(super) trait Entry: Hangs + Clone {
+    /// The entry's key for index `by`, 0 or 1: 16 bytes, the topmost bit zero.
+    fn key(&self, by: usize) -> u128;
 }
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Table<T, const LISTS: usize> {
-    slots: Vec<Slot<T>>,
-    capacity: usize,
-    alive: usize,
+pub(super) struct Table<T> {
+    slots: Vec<T>,
+    index: Index,
+    wheel: Wheel,
+    keyed: Keyed,
     vacant: Link,
-    buckets: [Vec<Link>; 2],
-    lists: [List; LISTS],
-    hasher: FixedState,
+    alive: usize,
+    capacity: usize,
 }
 
-impl<T: Entry, const LISTS: usize> Table<T, LISTS> {
-    /// A table for at most `capacity` entries, of which about `usual` are to be found fast.
-    pub(super) fn new(capacity: usize, usual: usize, seed: u64) -> Self {
-        let capacity = capacity.min(u32::MAX as usize - 1);
-        let buckets = (usual.next_power_of_two() / 2).max(16);
+/// A hash that depends on the table's secret in each of its steps: nobody who does not know it can choose keys that collide.
+struct Keyed {
+    seed: u64,
+    shared: SharedSeed,
+}
+
+/// The secret stays out.
+impl std::fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyed").finish_non_exhaustive()
+    }
+}
+
+impl Keyed {
+    fn new(seed: u64) -> Self {
+        Self { seed, shared: SharedSeed::from_u64(!seed) }
+    }
+
+    fn hash(&self, key: u128) -> u64 {
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
+        hasher.write_u128(key);
+        hasher.finish()
+    }
+}
+
+impl<T: Entry> Table<T> {
+    /// A table for at most `capacity` entries, with a timer wheel of `turn` seconds.
+    pub(super) fn new(capacity: usize, turn: u16, seed: u64) -> Self {
+        let capacity = capacity.min(u32::MAX as usize / 4);
         Self {
             slots: Vec::with_capacity(capacity),
-            capacity,
-            alive: 0,
+            index: Index::new(2 * capacity),
+            wheel: Wheel::new(turn),
+            keyed: Keyed::new(seed),
             vacant: 0,
-            buckets: [vec![0; buckets], vec![0; buckets]],
-            lists: [List::default(); LISTS],
-            hasher: FixedState::with_seed(seed),
+            alive: 0,
+            capacity,
         }
     }
 
     /// Make room for `capacity` entries, where there is less. Allocates: only for a new configuration.
     pub(super) fn grow(&mut self, capacity: usize) {
-        let capacity = capacity.min(u32::MAX as usize - 1);
+        let capacity = capacity.min(u32::MAX as usize / 4);
         if capacity > self.capacity {
             self.slots.reserve_exact(capacity - self.slots.len());
+            self.index.grow(2 * capacity);
             self.capacity = capacity;
         }
     }
 
     pub(super) fn clear(&mut self) {
         self.slots.clear();
-        self.alive = 0;
-        self.vacant = 0;
-        self.lists = [List::default(); LISTS];
-        for buckets in &mut self.buckets {
-            buckets.fill(0);
-        }
+        self.index.clear();
+        self.wheel.clear();
+        (self.alive, self.vacant) = (0, 0);
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -91,136 +96,113 @@ impl<T: Entry, const LISTS: usize> Table<T, LISTS> {
     }
 
     pub(super) fn get(&self, index: u32) -> Option<&T> {
-        self.slots.get(index as usize)?.entry.as_ref()
+        self.slots.get(index as usize).filter(|slot| !slot.place().is_vacant())
     }
 
+    /// The entry may be changed, but neither its keys nor its place.
     pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.slots.get_mut(index as usize)?.entry.as_mut()
+        self.slots.get_mut(index as usize).filter(|slot| !slot.place().is_vacant())
     }
 
     /// The entries with their indices, from index `from` on.
     pub(super) fn iter_from(&self, from: u32) -> impl Iterator<Item = (u32, &T)> {
-        (from..).zip(self.slots.iter().skip(from as usize)).filter_map(|(index, slot)| Some((index, slot.entry.as_ref()?)))
+        (from..).zip(self.slots.iter().skip(from as usize)).filter(|(_, slot)| !slot.place().is_vacant())
     }
 
-    /// A hash of anything, keyed by the table's seed.
-    pub(super) fn hash(&self, value: impl Hash) -> u64 {
-        self.hasher.hash_one(value)
+    /// A hash of any number, keyed by the table's secret.
+    pub(super) fn hash(&self, value: u128) -> u64 {
+        self.keyed.hash(value)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "all bits of the hash are equally good")]
+    fn hash_by(&self, by: usize, key: u128) -> u32 {
+        self.keyed.hash(key | (by as u128) << 127) as u32
     }
 
     /// The entry whose key `by` is `key`.
-    pub(super) fn find(&self, by: usize, key: T::Key) -> Option<u32> {
-        let mut link = self.buckets[by][self.bucket(key)];
-        while link != 0 {
-            let slot = &self.slots[link as usize - 1];
-            if slot.entry.as_ref().is_some_and(|entry| entry.key(by) == key) {
-                return Some(link - 1);
-            }
-            link = slot.chain[by];
-        }
-        None
+    pub(super) fn find(&self, by: usize, key: u128) -> Option<u32> {
+        self.index.find(self.hash_by(by, key), |slot| self.slots[slot as usize].key(by) == key)
     }
 
     /// Put an entry in; `None`, and the entry is lost, where the table is full.
-    pub(super) fn insert(&mut self, entry: T) -> Option<u32> {
-        let keys = [entry.key(0), entry.key(1)];
-        let slot = Slot { entry: Some(entry), chain: [0; 2], previous: 0, next: 0, list: NO_LIST };
-        let index = self.place(slot)?;
-        for (by, key) in keys.into_iter().enumerate() {
-            let bucket = self.bucket(key);
-            self.slots[index as usize].chain[by] = self.buckets[by][bucket];
-            self.buckets[by][bucket] = index + 1;
+    pub(super) fn insert(&mut self, mut entry: T) -> Option<u32> {
+        entry.set_place(Place::NOWHERE);
+        let hashes = [0, 1].map(|by| self.hash_by(by, entry.key(by)));
+        let index = self.place(entry)?;
+        if !self.index.insert(hashes[0], index) {
+            self.vacate(index);
+            return None;
+        }
+        if !self.index.insert(hashes[1], index) {
+            self.index.remove(hashes[0], index);
+            self.vacate(index);
+            return None;
         }
         self.alive += 1;
         Some(index)
     }
 
-    fn place(&mut self, slot: Slot<T>) -> Option<u32> {
-        if self.vacant != 0 {
-            let index = self.vacant - 1;
-            self.vacant = self.slots[index as usize].next;
-            self.slots[index as usize] = slot;
+    fn place(&mut self, entry: T) -> Option<u32> {
+        if let Some(index) = self.vacant.checked_sub(1) {
+            let slot = &mut self.slots[index as usize];
+            self.vacant = slot.place().next;
+            *slot = entry;
             return Some(index);
         }
         if self.slots.len() >= self.capacity {
             return None;
         }
         let index = u32::try_from(self.slots.len()).ok()?;
-        self.slots.push(slot);
+        self.slots.push(entry);
         Some(index)
     }
 
-    /// Take an entry out of the table and of its list.
-    pub(super) fn remove(&mut self, index: u32) -> Option<T> {
-        self.get(index)?;
-        self.unlink(index);
-        let entry = self.slots[index as usize].entry.take()?;
-        for by in 0..2 {
-            self.unchain(by, entry.key(by), index);
-        }
-        self.slots[index as usize].next = self.vacant;
+    fn vacate(&mut self, index: u32) {
+        self.slots[index as usize].set_place(Place::vacant(self.vacant));
         self.vacant = index + 1;
+    }
+
+    /// Take an entry out of the table and of the wheel.
+    pub(super) fn remove(&mut self, index: u32) -> Option<T> {
+        let entry = self.get(index)?.clone();
+        self.wheel.unschedule(&mut self.slots, index);
+        for by in 0..2 {
+            self.index.remove(self.hash_by(by, entry.key(by)), index);
+        }
+        self.vacate(index);
         self.alive -= 1;
         Some(entry)
     }
 
-    fn unchain(&mut self, by: usize, key: T::Key, index: u32) {
-        let after = self.slots[index as usize].chain[by];
-        let bucket = self.bucket(key);
-        let mut link = self.buckets[by][bucket];
-        if link == index + 1 {
-            self.buckets[by][bucket] = after;
-            return;
-        }
-        while link != 0 {
-            let slot = &mut self.slots[link as usize - 1];
-            if slot.chain[by] == index + 1 {
-                slot.chain[by] = after;
-                return;
-            }
-            link = slot.chain[by];
-        }
+    /// Have [`Table::due`] name an entry in second `due`, which is after `now`, or sooner where that is more than a turn of the wheel
+    /// away.
+    pub(super) fn schedule(&mut self, index: u32, due: Second, now: Second) {
+        self.wheel.schedule(&mut self.slots, index, due, now);
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the mask keeps the low bits anyway")]
-    fn bucket(&self, key: T::Key) -> usize {
-        self.hash(key) as usize & (self.buckets[0].len() - 1)
+    /// Let an entry wait for nothing; it stays in the table.
+    pub(super) fn unschedule(&mut self, index: u32) {
+        self.wheel.unschedule(&mut self.slots, index);
     }
 
-    /// The entry that has waited longest in `list`.
-    pub(super) fn first(&self, list: usize) -> Option<(u32, &T)> {
-        let index = self.lists[list].first.checked_sub(1)?;
-        Some((index, self.get(index)?))
+    /// When an entry will be named by [`Table::due`].
+    pub(super) fn scheduled(&self, index: u32) -> Option<Second> {
+        self.wheel.scheduled(self.get(index)?.place())
     }
 
-    /// Put an entry at the end of `list`, from wherever it was.
-    pub(super) fn move_to_end(&mut self, index: u32, list: u8) {
-        self.unlink(index);
-        let last = std::mem::replace(&mut self.lists[usize::from(list)].last, index + 1);
-        match last.checked_sub(1) {
-            Some(before) => self.slots[before as usize].next = index + 1,
-            None => self.lists[usize::from(list)].first = index + 1,
-        }
-        let slot = &mut self.slots[index as usize];
-        (slot.previous, slot.next, slot.list) = (last, 0, list);
+    /// An entry that may be due by `now`: the caller takes it out or schedules it anew.
+    pub(super) fn due(&mut self, now: Second) -> Option<u32> {
+        self.wheel.due(now)
     }
 
-    /// Take an entry out of its list; it stays in the table.
-    pub(super) fn unlink(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        let (previous, next, list) = (slot.previous, slot.next, slot.list);
-        if list == NO_LIST {
-            return;
-        }
-        (slot.previous, slot.next, slot.list) = (0, 0, NO_LIST);
-        match previous.checked_sub(1) {
-            Some(before) => self.slots[before as usize].next = next,
-            None => self.lists[usize::from(list)].first = next,
-        }
-        match next.checked_sub(1) {
-            Some(after) => self.slots[after as usize].previous = previous,
-            None => self.lists[usize::from(list)].last = previous,
-        }
+    /// When [`Table::due`] next names one.
+    pub(super) fn next_due(&self) -> Option<Second> {
+        self.wheel.next()
+    }
+
+    #[cfg(test)]
+    pub(super) fn touched_bytes(&self) -> usize {
+        self.slots.len() * size_of::<T>() + self.index.touched_bytes()
     }
 }
 

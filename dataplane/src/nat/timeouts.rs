@@ -1,31 +1,27 @@
 //! How long sessions live without packets, and ports without sessions.
 //!
 //! Times are kept in whole seconds, rounded up: nothing ends before its RFC allows, and nothing lives more than a second longer.
-//! That lets a packet leave the expiry list alone unless a new second has begun.
+//! The wheel turns by such seconds.
 
 use crate::time::{Duration, Instant};
 use crate::wire::inner::Protocol;
 
-/// Sessions with the same timeout. Each class has one list, which refreshing keeps in the order of deadlines.
+/// Sessions with the same timeout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
 pub(super) enum TimeoutClass {
     /// A connection that is not open on both sides yet.
-    TcpOpening = 0,
+    TcpOpening,
     /// An open connection; also one that a single side has closed, over which the other may go on sending (RFC 6146 3.5.2.2).
-    TcpEstablished = 1,
+    TcpEstablished,
     /// A connection that both sides closed, or one side reset.
-    TcpClosing = 2,
+    TcpClosing,
     /// UDP.
-    Udp = 3,
+    Udp,
     /// ICMP echo.
-    IcmpQuery = 4,
+    IcmpQuery,
 }
 
 impl TimeoutClass {
-    pub(super) const COUNT: usize = 5;
-    pub(super) const ALL: [Self; Self::COUNT] = [Self::TcpOpening, Self::TcpEstablished, Self::TcpClosing, Self::Udp, Self::IcmpQuery];
-
     /// Where sessions of a protocol start.
     pub(super) const fn initial(protocol: Protocol) -> Self {
         match protocol {
@@ -63,6 +59,30 @@ impl Second {
     /// The next whole second at or after `now`. 32 bits last 136 years.
     pub(super) fn at_or_after(now: Instant) -> Self {
         Self(u32::try_from(now.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX))
+    }
+
+    /// The whole second at or before `now`.
+    pub(super) fn at_or_before(now: Instant) -> Self {
+        Self(u32::try_from(now.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX))
+    }
+
+    pub(super) const fn number(self) -> u32 {
+        self.0
+    }
+
+    pub(super) const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Seconds since `earlier`; zero where it is not earlier.
+    pub(super) const fn seconds_since(self, earlier: Self) -> u32 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Place in a turn of `seconds`, fewer than 65,536.
+    #[expect(clippy::cast_possible_truncation, reason = "less than the turn")]
+    pub(super) const fn modulo(self, seconds: u32) -> u16 {
+        (self.0 % seconds) as u16
     }
 
     pub(super) const fn plus(self, seconds: u32) -> Self {

@@ -14,18 +14,16 @@ const ICMP_CHECKSUM: usize = 2;
 /// Offset of the identifier in an ICMP echo.
 const ICMP_IDENTIFIER: usize = 4;
 
-/// New endpoints, and what they do to the checksums: computed once a session and direction.
+/// What new endpoints do to the checksums: computed once a session and direction.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rewrite {
-    source: Endpoint,
-    destination: Endpoint,
+pub(super) struct Deltas {
     /// For the checksum of the IPv4 header.
     header: Delta,
     /// For the checksum of the transport header, pseudo header included.
     transport: Delta,
 }
 
-impl Rewrite {
+impl Deltas {
     /// `from` and `to` are (source, destination) before and after.
     pub(super) fn new(protocol: Protocol, from: (Endpoint, Endpoint), to: (Endpoint, Endpoint)) -> Self {
         let header = Delta::default().address(from.0.addr, to.0.addr).address(from.1.addr, to.1.addr);
@@ -34,7 +32,22 @@ impl Rewrite {
             // No pseudo header, and one identifier for both ends.
             Protocol::Icmp => Delta::default().word(from.0.port, to.0.port),
         };
-        Self { source: to.0, destination: to.1, header, transport }
+        Self { header, transport }
+    }
+}
+
+/// New endpoints of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rewrite {
+    pub(super) source: Endpoint,
+    pub(super) destination: Endpoint,
+    pub(super) deltas: Deltas,
+}
+
+impl Rewrite {
+    /// `from` and `to` are (source, destination) before and after.
+    pub(super) fn new(protocol: Protocol, from: (Endpoint, Endpoint), to: (Endpoint, Endpoint)) -> Self {
+        Self { source: to.0, destination: to.1, deltas: Deltas::new(protocol, from, to) }
     }
 
     /// Rewrite the packet whose IPv4 header starts at `header` and whose transport header at `transport`. The bytes may end
@@ -44,15 +57,15 @@ impl Rewrite {
         match protocol {
             Protocol::Tcp => {
                 self.write_ports(packet, transport);
-                change(packet, transport + TCP_CHECKSUM, |old| self.transport.apply(old));
+                change(packet, transport + TCP_CHECKSUM, |old| self.deltas.transport.apply(old));
             }
             Protocol::Udp => {
                 self.write_ports(packet, transport);
-                change(packet, transport + UDP_CHECKSUM, |old| self.transport.apply_udp(old));
+                change(packet, transport + UDP_CHECKSUM, |old| self.deltas.transport.apply_udp(old));
             }
             Protocol::Icmp => {
                 write_u16(packet, transport + ICMP_IDENTIFIER, self.source.port);
-                change(packet, transport + ICMP_CHECKSUM, |old| self.transport.apply(old));
+                change(packet, transport + ICMP_CHECKSUM, |old| self.deltas.transport.apply(old));
                 mend_checksum_of_zeros(packet, transport);
             }
         }
@@ -67,7 +80,7 @@ impl Rewrite {
     pub(super) fn apply_addresses(&self, packet: &mut [u8]) {
         write_address(packet, SOURCE, self.source.addr);
         write_address(packet, DESTINATION, self.destination.addr);
-        change(packet, HEADER_CHECKSUM, |old| self.header.apply(old));
+        change(packet, HEADER_CHECKSUM, |old| self.deltas.header.apply(old));
     }
 
     fn write_ports(&self, packet: &mut [u8], transport: usize) {

@@ -117,7 +117,7 @@ fn session_rows(tenant: &Tenant, from: u64, now: Instant) -> (Vec<SessionRow>, O
 }
 
 fn session_row(config: &TenantConfig, session: &Session, now: Instant) -> SessionRow {
-    let rule = match session.rule {
+    let rule = match session.rule() {
         RuleId::Service(index) => config.services.get(usize::from(index)).map(|service| &service.name),
         RuleId::Callback(index) => config.callbacks.get(usize::from(index)).map(|callback| &callback.name),
     };
@@ -135,9 +135,9 @@ fn session_row(config: &TenantConfig, session: &Session, now: Instant) -> Sessio
         cloud_local,
         cloud_remote,
         state: session.state_label(),
-        age: now - session.opened_at,
+        age: session.age(now),
         expires_in: session.expires_in(now),
-        packets: session.packets,
-        bytes: session.bytes,
+        packets: session.packets(),
+        bytes: session.bytes(),
     }
 }

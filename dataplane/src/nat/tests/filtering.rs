@@ -23,7 +23,7 @@ fn another_remote_end_does_not_get_in_through_a_mapping() {
     }
     let inner = Inner::parse(&known).expect("valid");
     assert_eq!(world.nat.find_from_cloud(AttachmentId(1), &inner), None, "the other attachment is another network");
-    assert_eq!(world.only_session().packets, [1, 1]);
+    assert_eq!(world.only_session().packets(), [1, 1]);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn the_cloud_cannot_ping_back_through_the_session_of_a_ping() {
     let reply = world.cloud_sends(&samples::echo(PRIVATE, POOL, false, identifier, b"abc")).expect("is known");
     assert_eq!(reply, samples::echo(GLOBAL, OFFICE, false, 77, b"abc"));
     assert_eq!(world.office_sends(&samples::echo(OFFICE, GLOBAL, false, 77, b"abc")), Err(DropReason::NoSession));
-    assert_eq!(world.only_session().packets, [1, 1]);
+    assert_eq!(world.only_session().packets(), [1, 1]);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn removing_a_session_twice_does_no_more_than_once() {
     world.office_sends(&packet).expect("opens");
     let id = world.nat.find_from_office(&Inner::parse(&packet).expect("valid")).expect("is known");
     world.nat.confirm(id, RuleId::Service(3), 9);
-    assert_eq!((world.nat.session(id).generation, world.nat.session(id).rule), (9, RuleId::Service(3)));
+    assert_eq!((world.nat.session(id).generation, world.nat.session(id).rule()), (9, RuleId::Service(3)));
     world.nat.remove(id, world.now);
     world.nat.remove(id, world.now);
     assert_eq!(world.counts(), (0, 0));

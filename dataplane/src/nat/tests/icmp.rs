@@ -43,7 +43,7 @@ impl World {
     }
 
     fn state(&self) -> Vec<(SessionId, crate::time::Duration, [u64; 2], &'static str)> {
-        self.nat.rows(0).map(|(id, session)| (id, session.expires_in(self.now), session.packets, session.state_label())).collect()
+        self.nat.rows(0).map(|(id, session)| (id, session.expires_in(self.now), session.packets(), session.state_label())).collect()
     }
 }
 

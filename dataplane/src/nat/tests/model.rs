@@ -44,6 +44,12 @@ impl Model {
         self.mappings.retain(|_, (_, freed)| freed.is_none_or(|freed| freed + 120 > now));
     }
 
+    /// When the next session or quarantine ends.
+    fn next(&self) -> Option<u64> {
+        let sessions = self.sessions.values().map(|last| last + 300);
+        sessions.chain(self.mappings.values().filter_map(|(_, freed)| freed.map(|freed| freed + 120))).min()
+    }
+
     fn alive(&self) -> (usize, usize) {
         (self.sessions.len(), self.mappings.values().filter(|(_, freed)| freed.is_none()).count())
     }
@@ -91,10 +97,24 @@ proptest! {
             }
             prop_assert_eq!(world.counts(), model.alive());
             prop_assert_eq!(world.nat.rows(0).count(), model.sessions.len());
-            let next_session = model.sessions.values().map(|last| last + 300).min();
-            let next_quarantine = model.mappings.values().filter_map(|(_, freed)| freed.map(|freed| freed + 120)).min();
-            let next = next_session.into_iter().chain(next_quarantine).min().map_or(Instant::FAR_FUTURE, Instant::from_secs);
-            prop_assert_eq!(world.nat.next_deadline(), next);
+            // Nothing is looked at too late.
+            let next = model.next().map_or(Instant::FAR_FUTURE, Instant::from_secs);
+            prop_assert!(world.nat.next_deadline() <= next);
         }
+        // And everything ends in its second.
+        while let Some(next) = model.next() {
+            // Of a step after which nobody looked, something may be over already.
+            if next > now {
+                world.pass_seconds(next - 1 - now);
+                prop_assert_eq!((world.counts(), world.nat.next_deadline()), (model.alive(), Instant::from_secs(next)));
+                world.pass_seconds(1);
+                now = next;
+            } else {
+                world.pass_seconds(0);
+            }
+            model.expire(now);
+            prop_assert_eq!(world.counts(), model.alive());
+        }
+        prop_assert_eq!(world.nat.next_deadline(), Instant::FAR_FUTURE);
     }
 }

@@ -14,7 +14,7 @@ fn a_tcp_segment_gets_both_ends_translated_and_its_answer_comes_back_as_from_the
     let back = world.cloud_sends(&answer).expect("is known");
     assert_eq!(back, samples::tcp((GLOBAL, 443), (OFFICE, 40_000), "SA", (9, 8), &[]));
     let session = world.only_session();
-    assert_eq!((session.packets, session.bytes), ([1, 1], [40, 40]));
+    assert_eq!((session.packets(), session.bytes()), ([1, 1], [40, 40]));
     assert_eq!(session.office_remote, end((GLOBAL, 443)));
     assert_eq!(session.cloud_remote, end((PRIVATE, 443)));
     assert_eq!(world.counts(), (1, 1));
@@ -63,7 +63,7 @@ fn bytes_behind_the_ip_packet_are_left_alone() {
     let id = world.nat.open(&world.flow(&inner), 1, &inner, world.now).expect("opens");
     world.nat.translate_to_cloud(id, &mut packet, &inner, world.now);
     assert_eq!(packet[inner.total_len..], [0xaa; 9]);
-    assert_eq!(world.only_session().bytes, [inner.total_len as u64, 0]);
+    assert_eq!(world.only_session().bytes(), [inner.total_len as u64, 0]);
 }
 
 #[test]
