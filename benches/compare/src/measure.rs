@@ -129,9 +129,9 @@ fn say_trial(world: &World, way: usize, size: usize, trial: Trial) {
 fn half_of_slowest(worlds: &[World], results: &[Results]) -> f64 {
     let way = Direction::BOTH.iter().position(|way| *way == HALF_LOAD.0).expect("one of both");
     let peers = worlds.iter().zip(results).filter(|(world, _)| world.contender.is_peer());
-    let slowest = peers.map(|(_, results)| results.udp[way][HALF_LOAD.1].0).min_by(f64::total_cmp);
-    // At least something, should a peer have lost packets at every rate.
-    (slowest.unwrap_or(0.0) / 2.0).max(100.0)
+    // One that lost packets at every rate says nothing about the others.
+    let slowest = peers.map(|(_, results)| results.udp[way][HALF_LOAD.1].0).filter(|rate| *rate > 0.0).min_by(f64::total_cmp);
+    slowest.unwrap_or(2.0 * STARTS[HALF_LOAD.1]) / 2.0
 }
 
 fn latency_round(worlds: &[World], plan: &Plan, round: usize, measured: &mut Measured) {

@@ -8,12 +8,13 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use controlplane::demo::vlan::VlanTag;
 use controlplane::demo::{Links, Namespace, in_namespace};
 use netns_tests::keys::KeyPair;
 use netns_tests::plan::{CLOUD_GATEWAY, Municipality, NAPT_POOL, RELAY_ON_VLAN, RESIDENTS};
-use netns_tests::process::{Running, ip};
+use netns_tests::process::{Running, ip, wait_until};
 use netns_tests::router::Router;
 
 use crate::contender::{Contender, Release};
@@ -128,9 +129,8 @@ impl World {
     }
 
     fn wait_for_tunnel(&self) {
-        use std::time::Duration;
         let up = || self.client.latest_handshake() > 0;
-        netns_tests::process::wait_until(&format!("the tunnel to {} is up", self.name), Duration::from_secs(20), up);
+        wait_until(&format!("the tunnel to {} is up", self.name), Duration::from_secs(20), up);
     }
 }
 
