@@ -1,6 +1,6 @@
 //! The search for the highest rate at which almost nothing is lost: first upwards by a factor, then halving. No I/O.
 
-/// The issue of the whole: less than this share lost counts as all arrived.
+/// A rate counts as carried when less than this share is lost.
 pub(crate) const TOLERATED_LOSS: f64 = 0.005;
 /// A sender that falls this far behind what it was asked for has found its own limit.
 const KEPT_UP: f64 = 0.97;
