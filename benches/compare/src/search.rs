@@ -31,7 +31,7 @@ pub(crate) struct Search {
     next: f64,
     steps: u32,
     halvings: u32,
-    /// A rate is refused only after failing twice: a hiccup of the machine is not the relay's.
+    /// A rate is refused, or the sender called exhausted, only after failing twice: a hiccup of the machine is neither's.
     failed_once: bool,
     sender_limited: bool,
 }
@@ -58,8 +58,11 @@ impl Search {
     }
 
     pub(crate) fn record(&mut self, trial: Trial) {
-        let arrived = trial.loss < TOLERATED_LOSS;
-        if !arrived && !self.failed_once {
+        let (arrived, kept_up) = (trial.loss < TOLERATED_LOSS, trial.sent >= KEPT_UP * trial.asked);
+        let failed = !arrived || !kept_up;
+        if failed && !self.failed_once {
+            // What did arrive, arrived.
+            self.best = self.best.max(if arrived { trial.sent } else { 0.0 });
             self.failed_once = true;
             return;
         }
@@ -72,7 +75,7 @@ impl Search {
         if arrived {
             self.best = self.best.max(trial.sent);
             self.floor = trial.asked;
-            self.sender_limited = trial.sent < KEPT_UP * trial.asked;
+            self.sender_limited = !kept_up;
         } else {
             self.ceiling = Some(trial.asked);
         }
@@ -112,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_sender_at_its_limit_ends_the_search_and_says_so() {
-        assert_eq!(search(10_000.0, f64::INFINITY, 50_000.0), (50_000.0, true, 5));
+        assert_eq!(search(10_000.0, f64::INFINITY, 50_000.0), (50_000.0, true, 6), "four steps up, and the fifth twice");
     }
 
     #[test]
@@ -130,5 +133,7 @@ mod tests {
         search.record(Trial { asked: 10_000.0, sent: 9_990.0, loss: 0.0 });
         assert_eq!(search.result(), (9_990.0, false));
         assert_eq!(search.next(), Some(16_000.0));
+        search.record(Trial { asked: 16_000.0, sent: 6_000.0, loss: 0.0 });
+        assert_eq!(search.next(), Some(16_000.0), "nor does one of the sender's");
     }
 }
