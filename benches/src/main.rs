@@ -14,6 +14,8 @@
 //! | `aead_ns_per_packet` | the same of the bare AEAD: one copy, and open or seal as boringtun does it |
 //! | `ratio` | median of the rounds' ratios |
 //!
+//! `cargo run --release -p benches -- path --plot FILE.svg`: the ratio against tenants and against sessions, as a picture.
+//!
 //! `cargo run --release -p benches -- fairness [--json]`: one tenant offers ten times what the relay carries; what another one, that
 //! sends a hundredth, loses and how long it waits (fields in `fairness.rs`).
 
@@ -22,6 +24,7 @@ mod fairness;
 mod frames;
 mod office;
 mod path;
+mod plot;
 mod relay_config;
 mod targets;
 mod world;
@@ -34,8 +37,10 @@ fn main() -> ExitCode {
     let (command, json) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [command @ ("path" | "fairness")] => (command, false),
         [command @ ("path" | "fairness"), "--json"] => (command, true),
+        ["path", "--plot", _] => ("plot", false),
         _ => {
             eprintln!("usage: cargo run --release -p benches -- path|fairness [--json]");
+            eprintln!("       cargo run --release -p benches -- path --plot FILE.svg");
             return ExitCode::FAILURE;
         }
     };
@@ -55,6 +60,9 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    if command == "plot" {
+        return draw(&arguments[2]);
+    }
     let rows = path::run();
     if json {
         println!("{}", serde_json::to_string_pretty(&rows).expect("numbers and names"));
@@ -63,6 +71,19 @@ fn main() -> ExitCode {
         targets::print(&rows);
     }
     ExitCode::SUCCESS
+}
+
+/// Measure what the plot shows, and write it.
+fn draw(file: &str) -> ExitCode {
+    let rows = plot::sweep();
+    print_table(&rows);
+    match std::fs::write(file, plot::svg(&rows)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{file}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn print_table(rows: &[path::Row]) {

@@ -59,7 +59,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// `tenants` municipalities, each with its tunnel up, and `sessions` open, spread evenly. Beyond these, `more` can be opened.
+    /// `tenants` municipalities, each with its tunnel up, and `sessions` open, spread evenly, at least one each. Beyond these, `more` can be opened.
     pub(crate) fn new(tenants: usize, sessions: usize, more: usize) -> Self {
         Self::with_ring(tenants, sessions, more, RING)
     }
