@@ -8,6 +8,9 @@ use std::process::Command;
 use netns_tests::relay::binary;
 use serde::Serialize;
 
+/// Set by `benches/compare/run` where it has built the relay from the working tree, so that the tree's commit is the relay's.
+const WORKING_TREE: &str = "CHUKEI_FROM_WORKING_TREE";
+
 /// The NIC driver that the relay is told to use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Driver {
@@ -96,7 +99,10 @@ impl Contender {
         match self {
             Self::Chukei(_) => Release {
                 version: last_word(&first_line(&binary(), &["--version"])),
-                date: tool("git", &["log", "-1", "--format=%cs (commit %h)"]).unwrap_or_else(|| "no git history".to_owned()),
+                date: match env::var_os(WORKING_TREE) {
+                    Some(_) => tool("git", &["log", "-1", "--format=%cs (commit %h)"]).unwrap_or_else(|| "no git history".to_owned()),
+                    None => "a build that was given (CHUKEI_BIN)".to_owned(),
+                },
                 note: String::new(),
             },
             Self::WireguardGo => {
