@@ -19,6 +19,7 @@
 //! | [`counters`] | single-writer numbers |
 //! | [`time`] | instants since the start; no clock |
 //! | [`rate`] | token buckets |
+//! | `prefetch` | hints to the processor |
 //! | [`router_config`] | the compiled configuration |
 //! | [`publish`] | a new configuration for running workers |
 //! | `simulation` | feature `simulation`: a seeded world around a worker |
@@ -31,6 +32,7 @@ pub mod link;
 pub mod nat;
 pub mod nic;
 pub mod packet;
+mod prefetch;
 pub mod publish;
 pub mod rate;
 pub mod route;

@@ -5,7 +5,8 @@
 //! office <==tunnel== encapsulate <- MTU, hop limit <- NAT to office <- session, policy <- admit <- VLAN <== cloud
 //! ```
 //! When a route begins, the worker has resolved the tenant, by tunnel or by port and VLAN. From here only `&mut Tenant` is in
-//! reach. A stage returns `Err(DropReason)` and nothing else; frames are the worker's, a route never owns one.
+//! reach. Each route has two halves: [`open_from_office`] and [`open_from_cloud`] find out what the packet is, and while the worker
+//! does that with the next few, memory brings what [`office_to_cloud`] and [`cloud_to_office`] look it up in. A stage returns `Err(DropReason)` and nothing else; frames are the worker's, a route never owns one.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -15,7 +16,7 @@ use crate::drop_reason::DropReason;
 use crate::host;
 use crate::nat::Direction;
 use crate::packet::Packet;
-use crate::router_config::{AttachmentId, TunnelId};
+use crate::router_config::{AttachmentId, TrafficClass, TunnelId};
 use crate::tenant::Tenant;
 use crate::time::Instant;
 use crate::tunnel::{Content, Tunnel};
@@ -40,10 +41,22 @@ pub enum Verdict {
         /// The tunnel it goes through.
         tunnel: TunnelId,
     },
-    /// The tunnel's own answer, for where the datagram came from.
-    ToSource,
     /// The received packet became the answer of the relay's own address.
     EchoReply,
+}
+
+/// What came out of a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opened {
+    /// A packet of an office host, admitted to its class.
+    Packet {
+        /// Its headers.
+        inner: Inner,
+        /// Its class.
+        class: TrafficClass,
+    },
+    /// The tunnel's own answer, for where the datagram came from.
+    Reply,
     /// Nothing: it was for the tunnel itself.
     Absorbed,
 }
@@ -68,39 +81,53 @@ pub struct TunnelNews {
     pub handshake_completed: bool,
 }
 
-/// From a tunnel to a VLAN. `out` receives the decrypted packet: its one move.
+/// From a tunnel: `out` receives the decrypted packet, its one move.
 ///
 /// # Errors
 /// The reason why the datagram, or the packet inside it, is lost. The untranslated packet is then still in `out`.
-pub fn office_to_cloud(
+pub fn open_from_office(
     tenant: &mut Tenant,
     tunnel: TunnelId,
     datagram: Datagram<'_>,
-    conventional_lgwan: &[Ipv4Network],
     out: &mut Packet,
     news: &mut TunnelNews,
     now: Instant,
-) -> Result<Verdict, DropReason> {
+) -> Result<Opened, DropReason> {
     match decapsulate(tenant, tunnel, datagram, out, news, now)? {
         Content::Inner { .. } => {}
-        Content::Reply { .. } => return Ok(Verdict::ToSource),
-        Content::Absorbed => return Ok(Verdict::Absorbed),
+        Content::Reply { .. } => return Ok(Opened::Reply),
+        Content::Absorbed => return Ok(Opened::Absorbed),
     }
     let inner = Inner::parse(out.bytes())?;
     trim(out, &inner)?;
     ecn::decapsulate(out.bytes_mut(), datagram.ecn)?;
     let class = tenant.admit(&inner)?;
-    still_has_hops(&inner)?;
-    mss::clamp(out.bytes_mut(), &inner, tenant.inner_mtu().saturating_sub(TCP_HEADERS));
+    Ok(Opened::Packet { inner, class })
+}
+
+/// To a VLAN: `out` holds the packet that [`open_from_office`] opened, and is translated in place.
+///
+/// # Errors
+/// The reason why the packet is lost. It is then still untranslated.
+pub fn office_to_cloud(
+    tenant: &mut Tenant,
+    class: TrafficClass,
+    inner: &Inner,
+    conventional_lgwan: &[Ipv4Network],
+    out: &mut Packet,
+    now: Instant,
+) -> Result<Verdict, DropReason> {
+    still_has_hops(inner)?;
+    mss::clamp(out.bytes_mut(), inner, tenant.inner_mtu().saturating_sub(TCP_HEADERS));
 
     let session = if inner.is_icmp_error() {
-        tenant.icmp_error_to_cloud(class, out.bytes_mut(), &inner, conventional_lgwan, now)?
+        tenant.icmp_error_to_cloud(class, out.bytes_mut(), inner, conventional_lgwan, now)?
     } else {
-        let flow = tenant.flow_from_office(class, &inner, conventional_lgwan, now)?;
-        fits(&inner, tenant.cloud_mtu(tenant.attachment_of(&flow)))?;
+        let flow = tenant.flow_from_office(class, inner, conventional_lgwan, now)?;
+        fits(inner, tenant.cloud_mtu(tenant.attachment_of(&flow)))?;
         tenant.admit_rate(Direction::OfficeToCloud, class, inner.total_len, now)?;
-        let session = tenant.session_of(flow, &inner, now)?;
-        tenant.nat.translate_to_cloud(session, out.bytes_mut(), &inner, now);
+        let session = tenant.session_of(flow, inner, now)?;
+        tenant.nat.translate_to_cloud(session, out.bytes_mut(), inner, now);
         session
     };
     decrement_hop_limit(out.bytes_mut())?;
@@ -112,38 +139,47 @@ pub fn office_to_cloud(
     Ok(Verdict::ToCloud { attachment, next_hop })
 }
 
-/// From a VLAN into a tunnel. The packet is translated in place; `out` receives the datagram: its one move.
+/// From a VLAN: what the packet is.
+///
+/// # Errors
+/// The reason why the packet is lost.
+pub fn open_from_cloud(packet: &mut Packet) -> Result<Inner, DropReason> {
+    let inner = Inner::parse(packet.bytes())?;
+    trim(packet, &inner)?;
+    Ok(inner)
+}
+
+/// Into a tunnel. The packet, which [`open_from_cloud`] opened, is translated in place; `out` receives the datagram: its one move.
 ///
 /// # Errors
 /// The reason why the packet is lost. It is then still untranslated.
 pub fn cloud_to_office(
     tenant: &mut Tenant,
     attachment: AttachmentId,
+    inner: &Inner,
     packet: &mut Packet,
     conventional_lgwan: &[Ipv4Network],
     out: &mut Packet,
     now: Instant,
 ) -> Result<Verdict, DropReason> {
-    let inner = Inner::parse(packet.bytes())?;
-    trim(packet, &inner)?;
     tenant.admit_tenant()?;
     if inner.destination == tenant.attachments[usize::from(attachment.0)].address() {
-        return host::answer(packet.bytes_mut(), &inner).map(|()| Verdict::EchoReply);
+        return host::answer(packet.bytes_mut(), inner).map(|()| Verdict::EchoReply);
     }
-    still_has_hops(&inner)?;
+    still_has_hops(inner)?;
     let tunnel = tenant.return_tunnel(now);
-    let mtu = tenant.config.tunnels[usize::from(tunnel.0)].mtu;
+    let mtu = tenant.tunnels[usize::from(tunnel.0)].mtu;
 
     if inner.is_icmp_error() {
-        tenant.icmp_error_to_office(attachment, packet.bytes_mut(), &inner, conventional_lgwan, now)?;
+        tenant.icmp_error_to_office(attachment, packet.bytes_mut(), inner, conventional_lgwan, now)?;
     } else {
-        let flow = tenant.flow_from_cloud(attachment, &inner, conventional_lgwan, now)?;
-        fits(&inner, mtu)?;
+        let flow = tenant.flow_from_cloud(attachment, inner, conventional_lgwan, now)?;
+        fits(inner, mtu)?;
         tenant.ready(tunnel, now)?;
         tenant.admit_rate(Direction::CloudToOffice, tenant.class_of(&flow), inner.total_len, now)?;
-        let session = tenant.session_of(flow, &inner, now)?;
-        mss::clamp(packet.bytes_mut(), &inner, tenant.inner_mtu().saturating_sub(TCP_HEADERS));
-        tenant.nat.translate_to_office(session, packet.bytes_mut(), &inner, now);
+        let session = tenant.session_of(flow, inner, now)?;
+        mss::clamp(packet.bytes_mut(), inner, tenant.inner_mtu().saturating_sub(TCP_HEADERS));
+        tenant.nat.translate_to_office(session, packet.bytes_mut(), inner, now);
     }
     decrement_hop_limit(packet.bytes_mut())?;
     encapsulate(tenant, tunnel, packet, out, now)?;

@@ -22,6 +22,8 @@ pub struct Interface {
     pub port: PortId,
     /// The tags of its frames.
     pub vlan: Vlan,
+    /// Largest packet it carries, in bytes.
+    pub mtu: u16,
     /// The next hops.
     pub neighbors: Neighbors,
     address: Ipv4Network,
@@ -48,12 +50,13 @@ impl Interface {
     pub fn new(
         port: PortId,
         vlan: Vlan,
+        mtu: u16,
         address: Ipv4Network,
         gateway: Option<Ipv4Addr>,
         owned: Vec<Ipv4Network>,
         neighbors: usize,
     ) -> Self {
-        Self { port, vlan, neighbors: Neighbors::new(neighbors), address, gateway, owned, announced: 0 }
+        Self { port, vlan, mtu, neighbors: Neighbors::new(neighbors), address, gateway, owned, announced: 0 }
     }
 
     /// The relay's own address here.
@@ -182,7 +185,7 @@ mod tests {
 
     fn interface() -> Interface {
         let owned = vec![network("10.254.1.8/30"), network("10.99.0.0/24")];
-        Interface::new(PortId(0), Vlan::Untagged, network("10.254.1.2/28"), Some(GATEWAY), owned, 4)
+        Interface::new(PortId(0), Vlan::Untagged, 1_500, network("10.254.1.2/28"), Some(GATEWAY), owned, 4)
     }
 
     fn question(sender: Ipv4Addr, target: Ipv4Addr) -> Arp {

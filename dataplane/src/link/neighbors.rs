@@ -7,6 +7,7 @@
 use std::net::Ipv4Addr;
 
 use crate::packet::Packet;
+use crate::prefetch;
 use crate::time::{Duration, Instant};
 use crate::wire::ethernet::MacAddr;
 
@@ -89,6 +90,13 @@ impl Neighbors {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self { entries: Vec::with_capacity(capacity), capacity, due: Instant::FAR_FUTURE }
+    }
+
+    /// Hint that [`Self::resolve`] will be called.
+    pub(crate) fn prefetch(&self) {
+        if let Some(first) = self.entries.first() {
+            prefetch::whole(first);
+        }
     }
 
     /// The station of `address`; starts to ask where it is not known.

@@ -14,9 +14,10 @@ use crate::counters::{TenantCounters, TunnelCounters};
 use crate::drop_reason::DropReason;
 use crate::link::Interface;
 use crate::nat::{Direction, Endpoint, Nat, NewFlow, SessionId};
+use crate::prefetch;
 use crate::rate::{Rate, TokenBucket};
 use crate::router_config::{
-    AttachmentConfig, AttachmentId, CallbackConfig, SourceTranslation, TenantConfig, TenantEntry, TrafficClass, TunnelId,
+    AttachmentConfig, AttachmentId, CallbackConfig, EndpointId, SourceTranslation, TenantConfig, TenantEntry, TrafficClass, TunnelId,
 };
 use crate::time::Instant;
 use crate::tunnel::{AnyTunnel, Tunnel};
@@ -37,6 +38,10 @@ pub struct TenantTunnel {
     pub tunnel: AnyTunnel,
     /// Its number in the tunnel table.
     pub index: u32,
+    /// The relay's end, as configured.
+    pub endpoint: EndpointId,
+    /// Largest inner packet in bytes, as configured.
+    pub mtu: u16,
     /// Its counters.
     pub counters: Arc<TunnelCounters>,
     /// The peer moved, and the control plane has not been told yet.
@@ -68,6 +73,9 @@ pub struct Tenant {
     /// Counts the tenant's configurations; a session of an older one is checked against the new rules.
     generation: u32,
     inner_mtu: u16,
+    /// What of the configuration every packet asks for stands here, so that none has to go and look there.
+    isolated: bool,
+    isolated_classes: [bool; TrafficClass::COUNT],
     icmp_errors: TokenBucket,
     ceiling: Ceiling,
 }
@@ -81,9 +89,20 @@ impl Tenant {
         nat.set_reserved_ports(own_ports);
         let policy = Policy::new(&config, &mut nat, now);
         let attachments = config.attachments.iter().map(|attachment| interface(&config, attachment)).collect();
-        let ceiling = Ceiling::new(config.rate);
-        let (counters, inner_mtu) = (Arc::clone(&entry.counters), smallest_mtu(&config));
-        Self { config, counters, tunnels, attachments, nat, policy, generation: 0, inner_mtu, icmp_errors: TokenBucket::FULL, ceiling }
+        Self {
+            counters: Arc::clone(&entry.counters),
+            tunnels,
+            attachments,
+            nat,
+            policy,
+            generation: 0,
+            inner_mtu: smallest_mtu(&config),
+            isolated: config.isolated,
+            isolated_classes: config.isolated_classes,
+            icmp_errors: TokenBucket::FULL,
+            ceiling: Ceiling::new(config.rate),
+            config,
+        }
     }
 
     /// Take over a changed configuration. Sessions stay, and are checked against the new rules at their next packet;
@@ -104,6 +123,7 @@ impl Tenant {
         self.policy = Policy::new(&self.config, &mut self.nat, now);
         self.doubt_sessions();
         self.inner_mtu = smallest_mtu(&self.config);
+        (self.isolated, self.isolated_classes) = (self.config.isolated, self.config.isolated_classes);
         interfaces.into_iter().flatten().collect()
     }
 
@@ -128,11 +148,11 @@ impl Tenant {
     /// # Errors
     /// [`DropReason::TenantIsolated`].
     pub fn admit_tenant(&self) -> Result<(), DropReason> {
-        if self.config.isolated { Err(DropReason::TenantIsolated) } else { Ok(()) }
+        if self.isolated { Err(DropReason::TenantIsolated) } else { Ok(()) }
     }
 
     fn admit_class(&self, class: TrafficClass) -> Result<(), DropReason> {
-        if self.config.isolated_classes[class as usize] { Err(DropReason::ClassIsolated) } else { Ok(()) }
+        if self.isolated_classes[class as usize] { Err(DropReason::ClassIsolated) } else { Ok(()) }
     }
 
     /// The flow of a packet that left a tunnel: a session, or what the rules would open.
@@ -307,7 +327,7 @@ impl Tenant {
     /// Largest packet that an attachment's port carries, in bytes.
     #[must_use]
     pub fn cloud_mtu(&self, attachment: AttachmentId) -> u16 {
-        self.config.attachments[usize::from(attachment.0)].mtu
+        self.attachments[usize::from(attachment.0)].mtu
     }
 
     /// Whether `tunnel` can carry a packet now.
@@ -316,18 +336,58 @@ impl Tenant {
     /// [`DropReason::TunnelDown`] or [`DropReason::TunnelPeerAddressUnknown`].
     pub fn ready(&self, tunnel: TunnelId, now: Instant) -> Result<(), DropReason> {
         let tunnel = &self.tunnels[usize::from(tunnel.0)].tunnel;
-        match (tunnel.state(now).up, tunnel.peer()) {
-            (true, Some(_)) => Ok(()),
-            (_, None) => Err(DropReason::TunnelPeerAddressUnknown),
-            (false, _) => Err(DropReason::TunnelDown),
+        if tunnel.peer().is_none() {
+            return Err(DropReason::TunnelPeerAddressUnknown);
         }
+        if tunnel.is_up(now) { Ok(()) } else { Err(DropReason::TunnelDown) }
     }
 
     /// Which of its tunnels carries a packet back to the office: the first that is up, in the order of the configuration.
     #[must_use]
     pub fn return_tunnel(&self, now: Instant) -> TunnelId {
-        let up = (0u8..).zip(&self.tunnels).find(|(_, tunnel)| tunnel.tunnel.state(now).up);
+        // There is nothing to choose from one.
+        let choice = if self.tunnels.len() > 1 { &self.tunnels[..] } else { &[] };
+        let up = (0u8..).zip(choice).find(|(_, tunnel)| tunnel.tunnel.is_up(now));
         TunnelId(up.map_or(0, |(index, _)| index))
+    }
+
+    /// Hint that a packet of this tenant comes soon, first of three.
+    pub(crate) fn prefetch(&self) {
+        prefetch::whole(self);
+    }
+
+    /// Second of three; reads what the first asked for.
+    pub(crate) fn prefetch_parts(&self, tunnel: TunnelId, attachment: AttachmentId) {
+        if let Some(slot) = self.tunnels.get(usize::from(tunnel.0)) {
+            slot.tunnel.prefetch();
+            prefetch::start(&slot.counters);
+            prefetch::start(&slot.mtu);
+        }
+        if let Some(interface) = self.attachments.get(usize::from(attachment.0)) {
+            prefetch::whole(interface);
+        }
+        self.policy.prefetch();
+        prefetch::start(&self.counters.office_to_cloud);
+        prefetch::start(&self.counters.cloud_to_office);
+    }
+
+    /// Last of three for a datagram from the office.
+    pub(crate) fn prefetch_from_office(&self, tunnel: TunnelId, datagram: &[u8]) {
+        if let Some(slot) = self.tunnels.get(usize::from(tunnel.0)) {
+            slot.tunnel.prefetch_decapsulate(datagram);
+            prefetch::start(&slot.counters.received);
+        }
+        if let Some(interface) = self.attachments.first() {
+            interface.neighbors.prefetch();
+        }
+    }
+
+    /// Last of three for a packet from the cloud.
+    pub(crate) fn prefetch_from_cloud(&self) {
+        if let Some(slot) = self.tunnels.first() {
+            slot.tunnel.prefetch_encapsulate();
+            prefetch::start(&slot.counters.transmitted);
+        }
     }
 
     /// Whether the relay may send one more ICMP error on this tenant's account.
@@ -363,7 +423,7 @@ fn opening(inner: &Inner) -> Opening {
 
 fn interface(config: &TenantConfig, attachment: &AttachmentConfig) -> Interface {
     let owned = owned(config, attachment);
-    Interface::new(attachment.port, attachment.vlan, attachment.address, Some(attachment.gateway), owned, NEIGHBORS)
+    Interface::new(attachment.port, attachment.vlan, attachment.mtu, attachment.address, Some(attachment.gateway), owned, NEIGHBORS)
 }
 
 /// The translated addresses that hosts on this attachment may ask for: pools, static sources, callback destinations.

@@ -8,6 +8,7 @@ use ipnetwork::Ipv4Network;
 
 use crate::drop_reason::DropReason;
 use crate::nat::{Direction, Endpoint, Nat, NewFlow, PoolId, PoolKey, PoolKind, RuleId, Source};
+use crate::prefetch;
 use crate::router_config::{
     Allow, AttachmentId, CallbackConfig, OfficePrefix, PortMap, RuleState, ServiceConfig, SourceTranslation, TenantConfig, TrafficClass,
 };
@@ -68,6 +69,13 @@ impl Policy {
         let used: Vec<PoolId> = source_pools.iter().flatten().chain(&callback_pools).copied().collect();
         nat.retain_pools(&used, now);
         Self { office, services, source_pools, callback_pools }
+    }
+
+    /// Hint that [`Self::class_of`] will be asked.
+    pub(crate) fn prefetch(&self) {
+        if let Some(first) = self.office.first() {
+            prefetch::start(first);
+        }
     }
 
     /// The class of an office host, by the longest prefix that holds it.

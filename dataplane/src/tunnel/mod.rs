@@ -101,6 +101,18 @@ pub trait Tunnel {
     /// Where the peer is, as far as is known.
     fn peer(&self) -> Option<SocketAddr>;
 
+    /// Whether it can carry data now, as [`TunnelState::up`].
+    fn is_up(&self, now: Instant) -> bool;
+
+    /// Hint that the tunnel will be used soon.
+    fn prefetch(&self);
+
+    /// Hint that `datagram` will be decapsulated soon. Reads what [`Self::prefetch`] asked for.
+    fn prefetch_decapsulate(&self, datagram: &[u8]);
+
+    /// Hint that a packet will be encapsulated soon. Reads what [`Self::prefetch`] asked for.
+    fn prefetch_encapsulate(&self);
+
     /// Where the peer was before a restart. An address that it has proved since then stays.
     fn remember_peer(&mut self, peer: SocketAddr);
 
@@ -152,6 +164,30 @@ impl Tunnel for AnyTunnel {
     fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::WireGuard(tunnel) => tunnel.peer(),
+        }
+    }
+
+    fn is_up(&self, now: Instant) -> bool {
+        match self {
+            Self::WireGuard(tunnel) => tunnel.is_up(now),
+        }
+    }
+
+    fn prefetch(&self) {
+        match self {
+            Self::WireGuard(tunnel) => tunnel.prefetch(),
+        }
+    }
+
+    fn prefetch_decapsulate(&self, datagram: &[u8]) {
+        match self {
+            Self::WireGuard(tunnel) => tunnel.prefetch_decapsulate(datagram),
+        }
+    }
+
+    fn prefetch_encapsulate(&self) {
+        match self {
+            Self::WireGuard(tunnel) => tunnel.prefetch_encapsulate(),
         }
     }
 

@@ -15,10 +15,12 @@ use self::message::{DATA_OVERHEAD, Message};
 use self::sessions::{REJECT_AFTER_MESSAGES, Sessions};
 use super::{Content, Decapsulated, MIN_OUT, Tunnel, TunnelState};
 use crate::drop_reason::DropReason;
+use crate::prefetch;
 use crate::router_config::{TunnelConfig, TunnelKind};
 use crate::time::{Duration, Instant};
 
 mod cookie;
+mod hints;
 mod keys;
 mod listener;
 mod message;
@@ -41,6 +43,8 @@ pub struct WireGuardTunnel {
     /// 11 kB, apart from what every packet touches.
     tunn: Box<Tunn>,
     sessions: Sessions,
+    /// The library has a session to encrypt with. Asking it costs a look at the clock, so it is asked when that may have changed.
+    library_can_send: bool,
     mtu: usize,
     persistent_keepalive: Option<Duration>,
     peer: Option<SocketAddr>,
@@ -92,6 +96,7 @@ impl WireGuardTunnel {
         Self {
             tunn: listener.tunn(*public_key, preshared_key.as_ref(), index),
             sessions: Sessions::default(),
+            library_can_send: false,
             mtu: usize::from(config.mtu),
             persistent_keepalive: persistent_keepalive.map(|seconds| Duration::from_secs(u64::from(seconds.get()))),
             peer: *peer_address,
@@ -137,6 +142,9 @@ impl WireGuardTunnel {
         if handshake_completed {
             self.completed(now);
         }
+        if handshake_completed || !self.library_can_send {
+            self.ask_library();
+        }
         Ok(Decapsulated { content: content?, peer_moved: self.move_peer(source), handshake_completed })
     }
 
@@ -153,6 +161,7 @@ impl WireGuardTunnel {
         let len = response.len();
         let index = message::le32(response, 4).ok_or(DropReason::TunnelHandshakeRejected)?;
         self.sessions.answered(index, self.tick_at, now);
+        self.ask_library();
         self.peers_last_initiation = Some(now);
         // The library has dropped its own attempt in favour of the peer's.
         self.waiting = None;
@@ -175,6 +184,7 @@ impl WireGuardTunnel {
         };
         let len = keepalive.len();
         self.sessions.completed(receiver, self.tick_at, now);
+        self.ask_library();
         self.waiting = None;
         self.last_sent = now;
         self.history.heard_at = Some(now);
@@ -236,6 +246,7 @@ impl WireGuardTunnel {
         };
         self.tick_at = now;
         self.sessions.expire(now);
+        self.ask_library();
         let len = len?;
         if out[0] == message::INITIATION {
             self.initiated(now);
@@ -260,7 +271,12 @@ impl WireGuardTunnel {
 
     /// True where the library has a session to encrypt with, so that it does not queue the packet, and where that is right to use.
     fn can_send(&self, now: Instant) -> bool {
-        self.sessions.sendable(now).is_some() && self.tunn.time_since_last_handshake().is_some()
+        self.library_can_send && self.sessions.sendable(now).is_some()
+    }
+
+    /// It forgets sessions in its tick alone, and finds the one to send with when a handshake or a message moves it on.
+    fn ask_library(&mut self) {
+        self.library_can_send = self.tunn.time_since_last_handshake().is_some();
     }
 
     fn seal(&mut self, inner: &[u8], out: &mut [u8], now: Instant) -> Option<usize> {
@@ -356,6 +372,31 @@ impl Tunnel for WireGuardTunnel {
         self.peer
     }
 
+    fn is_up(&self, now: Instant) -> bool {
+        self.history.up && self.sessions.sendable(now).is_some()
+    }
+
+    fn prefetch(&self) {
+        prefetch::start(&self.library_can_send);
+        prefetch::start(&self.peer);
+        prefetch::whole(&self.history);
+        prefetch::start(&self.last_sent);
+        self.sessions.prefetch();
+    }
+
+    fn prefetch_decapsulate(&self, datagram: &[u8]) {
+        if let Some(receiver) = message::le32(datagram, 4) {
+            self.sessions.prefetch_session(receiver);
+            hints::opening(&self.tunn, receiver);
+        }
+    }
+
+    fn prefetch_encapsulate(&self) {
+        let current = self.sessions.current();
+        self.sessions.prefetch_session(current);
+        hints::sealing(&self.tunn, current);
+    }
+
     fn remember_peer(&mut self, peer: SocketAddr) {
         if self.history.heard_at.is_none() {
             self.peer = Some(peer);
@@ -364,7 +405,7 @@ impl Tunnel for WireGuardTunnel {
 
     fn state(&self, now: Instant) -> TunnelState {
         let history = &self.history;
-        let up = history.up && self.sessions.sendable(now).is_some();
+        let up = self.is_up(now);
         let expired_at = self.sessions.expires_at().filter(|at| history.up && *at <= now);
         TunnelState {
             up,

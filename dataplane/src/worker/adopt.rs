@@ -43,7 +43,8 @@ fn make_endpoint(endpoint: &EndpointConfig, config: &RouterConfig) -> Endpoint {
 pub(super) fn access_interfaces(config: &RouterConfig) -> Vec<Option<Interface>> {
     let ports = (0u8..).zip(&config.ports);
     let interface = |(index, port): (u8, &PortConfig)| {
-        port.address.map(|address| Interface::new(PortId(index), Vlan::Untagged, address, port.gateway, Vec::new(), ACCESS_NEIGHBORS))
+        port.address
+            .map(|address| Interface::new(PortId(index), Vlan::Untagged, port.mtu, address, port.gateway, Vec::new(), ACCESS_NEIGHBORS))
     };
     ports.map(interface).collect()
 }
@@ -182,7 +183,7 @@ impl Worker {
         let index = self.tunnels.insert(config.endpoint, *public_key, key, now).expect("validated: keys are unique, tables fit");
         let listener = &self.endpoints[usize::from(config.endpoint.0)].listener;
         let tunnel = AnyTunnel::WireGuard(WireGuardTunnel::new(listener, config, index, now));
-        TenantTunnel { tunnel, index, counters: Arc::clone(counters), moved: false }
+        TenantTunnel { tunnel, index, endpoint: config.endpoint, mtu: config.mtu, counters: Arc::clone(counters), moved: false }
     }
 
     fn unlink(&mut self, tenant: &Tenant, now: Instant) {

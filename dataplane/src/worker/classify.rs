@@ -91,7 +91,7 @@ impl Worker {
         let inside = packet.set_range(header.header_len, payload);
         debug_assert!(inside, "the header lies inside the frame");
 
-        match (self.attachments.get(&(id, header.vlan)).copied(), header.ethertype) {
+        match (self.attachments.get((id, header.vlan)), header.ethertype) {
             (Some((tenant, attachment)), ethernet::ARP) => self.arp_from_cloud(tenant, attachment, packet, &header, now),
             (Some((tenant, attachment)), _) => {
                 return Some(Arrival { packet, origin: Origin::Cloud { tenant, attachment, station: header.source } });

@@ -1,83 +1,148 @@
-//! An arrival's route, and what the route's verdict asks for. From here on each packet ends in exactly one place.
+//! Arrivals go through their routes in vectors: some are opened, and while the last of them are, memory brings the sessions of the
+//! first. From here on each packet ends in exactly one place.
 
 use std::net::SocketAddrV4;
 
 use crate::drop_reason::DropReason;
 use crate::packet::Packet;
-use crate::route::{self, Datagram, TunnelNews, Verdict};
-use crate::router_config::{AttachmentId, EndpointId, TunnelId};
+use crate::route::{self, Datagram, Opened, TunnelNews, Verdict};
+use crate::router_config::{AttachmentId, EndpointId, TrafficClass, TunnelId};
 use crate::time::Instant;
 use crate::tunnel::{TenantId, TunnelKey};
 use crate::wire::ecn;
 use crate::wire::ethernet::MacAddr;
+use crate::wire::inner::Inner;
 use crate::worker::classify::{Arrival, Origin};
 use crate::worker::{LIVING, Worker, port};
+
+/// Packets that are opened before the first of them is forwarded: their headers stay in the first cache meanwhile.
+pub(super) const VECTOR: usize = 8;
+
+/// A packet whose headers were read: it stands between the halves of its route.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) packet: Packet,
+    pub(super) inner: Inner,
+    pub(super) from: OpenFrom,
+}
+
+/// Which route it is on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OpenFrom {
+    Office { key: TunnelKey, class: TrafficClass },
+    Cloud { tenant: TenantId, attachment: AttachmentId, station: MacAddr },
+}
 
 impl Worker {
     /// Send arrivals through their routes, in their order.
     pub(super) fn process(&mut self, arrivals: &mut Vec<Arrival>, now: Instant) {
-        for Arrival { packet, origin } in arrivals.drain(..) {
-            match origin {
-                Origin::Office { key, endpoint, source, ecn } => self.through_tunnel(key, endpoint, source, ecn, packet, now),
-                Origin::Cloud { tenant, attachment, station } => self.through_vlan(tenant, attachment, packet, station, now),
+        self.hint_first(arrivals);
+        let mut vector = std::mem::take(&mut self.vector);
+        let mut rest = arrivals.drain(..);
+        loop {
+            while vector.len() < VECTOR
+                && let Some(arrival) = rest.next()
+            {
+                self.hint(rest.as_slice());
+                vector.extend(self.open(arrival, now));
             }
+            if vector.is_empty() {
+                break;
+            }
+            vector.iter().for_each(|open| self.hint_session(open));
+            for Open { packet, inner, from } in vector.drain(..) {
+                match from {
+                    OpenFrom::Office { key, class } => self.forward_to_cloud(key, class, &inner, packet, now),
+                    OpenFrom::Cloud { tenant, attachment, station } => {
+                        self.forward_to_office(tenant, attachment, &inner, packet, station, now);
+                    }
+                }
+            }
+        }
+        self.vector = vector;
+    }
+
+    fn open(&mut self, arrival: Arrival, now: Instant) -> Option<Open> {
+        let Arrival { mut packet, origin } = arrival;
+        match origin {
+            Origin::Office { key, endpoint, source, ecn } => self.open_message(key, endpoint, source, ecn, packet, now),
+            Origin::Cloud { tenant, attachment, station } => match route::open_from_cloud(&mut packet) {
+                Ok(inner) => Some(Open { packet, inner, from: OpenFrom::Cloud { tenant, attachment, station } }),
+                Err(reason) => {
+                    self.lose_from_cloud(tenant, attachment, packet, reason, now);
+                    None
+                }
+            },
         }
     }
 
-    /// A tunnel's message, data or handshake, without its outer headers.
-    pub(super) fn through_tunnel(&mut self, key: TunnelKey, at: EndpointId, source: SocketAddrV4, ecn: u8, packet: Packet, now: Instant) {
-        let Some(mut out) = self.ledger.blank() else {
-            let port = self.endpoints[usize::from(at.0)].port;
-            return self.drop_at_port(port, packet, DropReason::NoFreeFrame);
-        };
-        let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { unreachable!("{}", LIVING) };
-        let datagram = Datagram { source, ecn, payload: packet.bytes() };
-        let mut news = TunnelNews::default();
-        let verdict = route::office_to_cloud(tenant, key.tunnel, datagram, &self.config.conventional_lgwan, &mut out, &mut news, now);
-        self.finish_from_office(key, at, verdict, packet, source, out, now);
-        self.tell(key, news);
-    }
-
-    /// Do what the route said with the datagram and with what came out of it.
-    #[expect(clippy::too_many_arguments, reason = "both frames, both ends and the verdict; a struct would only be taken apart again")]
-    fn finish_from_office(
+    /// A tunnel's message, data or handshake, without its outer headers. `Some`: the packet that was in it.
+    pub(super) fn open_message(
         &mut self,
         key: TunnelKey,
         at: EndpointId,
-        verdict: Result<Verdict, DropReason>,
-        packet: Packet,
         source: SocketAddrV4,
-        out: Packet,
+        ecn: u8,
+        message: Packet,
         now: Instant,
-    ) {
-        match verdict {
-            Ok(Verdict::ToCloud { attachment, next_hop }) => {
-                self.ledger.release(packet);
-                self.send_to_cloud(key.tenant, attachment, next_hop, out, now);
+    ) -> Option<Open> {
+        let Some(mut out) = self.ledger.blank() else {
+            let port = self.endpoints[usize::from(at.0)].port;
+            self.drop_at_port(port, message, DropReason::NoFreeFrame);
+            return None;
+        };
+        let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { unreachable!("{}", LIVING) };
+        let datagram = Datagram { source, ecn, payload: message.bytes() };
+        let mut news = TunnelNews::default();
+        let opened = route::open_from_office(tenant, key.tunnel, datagram, &mut out, &mut news, now);
+        self.tell(key, news);
+        match opened {
+            Ok(Opened::Packet { inner, class }) => {
+                self.ledger.release(message);
+                return Some(Open { packet: out, inner, from: OpenFrom::Office { key, class } });
             }
-            Ok(Verdict::ToSource) => {
-                self.ledger.absorbed(packet);
+            Ok(Opened::Reply) => {
+                self.ledger.absorbed(message);
                 self.ledger.generated();
                 self.send_datagram(at, source, 0, out, now);
             }
-            Ok(Verdict::Absorbed | Verdict::EchoReply | Verdict::ToOffice { .. }) => {
-                self.ledger.absorbed(packet);
+            Ok(Opened::Absorbed) => {
+                self.ledger.absorbed(message);
                 self.ledger.release(out);
             }
             Err(reason) => {
                 self.explain_to_office(key, reason, &out, now);
                 self.ledger.release(out);
+                self.drop_at_tenant(key.tenant, message, reason);
+            }
+        }
+        None
+    }
+
+    fn forward_to_cloud(&mut self, key: TunnelKey, class: TrafficClass, inner: &Inner, mut packet: Packet, now: Instant) {
+        let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { unreachable!("{}", LIVING) };
+        match route::office_to_cloud(tenant, class, inner, &self.config.conventional_lgwan, &mut packet, now) {
+            Ok(Verdict::ToCloud { attachment, next_hop }) => self.send_to_cloud(key.tenant, attachment, next_hop, packet, now),
+            Ok(Verdict::EchoReply | Verdict::ToOffice { .. }) => self.ledger.absorbed(packet),
+            Err(reason) => {
+                self.explain_to_office(key, reason, &packet, now);
                 self.drop_at_tenant(key.tenant, packet, reason);
             }
         }
     }
 
-    /// A packet on a tenant's VLAN.
-    fn through_vlan(&mut self, id: TenantId, attachment: AttachmentId, mut packet: Packet, station: MacAddr, now: Instant) {
+    fn forward_to_office(
+        &mut self,
+        id: TenantId,
+        attachment: AttachmentId,
+        inner: &Inner,
+        mut packet: Packet,
+        station: MacAddr,
+        now: Instant,
+    ) {
         let Some(mut out) = self.ledger.blank() else { return self.drop_at_tenant(id, packet, DropReason::NoFreeFrame) };
         let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { unreachable!("{}", LIVING) };
-        let verdict = route::cloud_to_office(tenant, attachment, &mut packet, &self.config.conventional_lgwan, &mut out, now);
-        match verdict {
+        match route::cloud_to_office(tenant, attachment, inner, &mut packet, &self.config.conventional_lgwan, &mut out, now) {
             Ok(Verdict::ToOffice { tunnel }) => {
                 let ecn = ecn::encapsulate(packet.bytes());
                 self.ledger.release(packet);
@@ -88,19 +153,23 @@ impl Worker {
                 let interface = &tenant.attachments[usize::from(attachment.0)];
                 port::reflect(&mut self.ports[usize::from(interface.port.0)], interface, station, packet, &mut self.ledger);
             }
-            Ok(_) => {
+            Ok(Verdict::ToCloud { .. }) => {
                 self.ledger.release(out);
                 self.ledger.absorbed(packet);
             }
             Err(reason) => {
                 self.ledger.release(out);
-                if matches!(reason, DropReason::TunnelDown | DropReason::TunnelPeerAddressUnknown) {
-                    self.initiate(TunnelKey { tenant: id, tunnel: TunnelId(0) }, now);
-                }
-                self.explain_to_cloud(id, attachment, reason, &packet, now);
-                self.drop_at_tenant(id, packet, reason);
+                self.lose_from_cloud(id, attachment, packet, reason, now);
             }
         }
+    }
+
+    fn lose_from_cloud(&mut self, id: TenantId, attachment: AttachmentId, packet: Packet, reason: DropReason, now: Instant) {
+        if matches!(reason, DropReason::TunnelDown | DropReason::TunnelPeerAddressUnknown) {
+            self.initiate(TunnelKey { tenant: id, tunnel: TunnelId(0) }, now);
+        }
+        self.explain_to_cloud(id, attachment, reason, &packet, now);
+        self.drop_at_tenant(id, packet, reason);
     }
 
     pub(super) fn drop_at_tenant(&mut self, id: TenantId, packet: Packet, reason: DropReason) {

@@ -49,7 +49,10 @@ impl Worker {
         let Handshake { packet, port, local, source, answers } = handshake;
         let Some(at) = self.endpoint_at(port, local) else { return self.drop_at_port(port, packet, DropReason::NoListener) };
         match self.tunnel_of_handshake(at, answers, packet.bytes()) {
-            Ok(key) => self.through_tunnel(key, at, source, 0, packet, now),
+            Ok(key) => {
+                let opened = self.open_message(key, at, source, 0, packet, now);
+                debug_assert!(opened.is_none(), "no handshake message carries a packet");
+            }
             Err(reason) => self.drop_at_port(port, packet, reason),
         }
     }

@@ -5,11 +5,12 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `classify` | the way in: whose a frame is |
+//! | `classify`, `attachments` | the way in: whose a frame is |
 //! | [`steering`] | which worker owns a frame |
 //! | [`fairness`] | bounded queues of the tenants, and whose turn it is |
 //! | `turns`, `to_office` | what waits in them, and in which lane |
 //! | `dispatch` | an arrival's route, and what its verdict asks for |
+//! | `hints` | what memory should bring meanwhile |
 //! | `handshakes` | what costs too much to be done between two packets |
 //! | `transmit`, `port` | the way out: outer headers, next hop, the NIC's queue |
 //! | `icmp_errors` | telling a host why its packet was lost |
@@ -20,6 +21,7 @@
 //! | [`thread`] | the clock, and sleep |
 
 mod adopt;
+mod attachments;
 #[cfg(feature = "simulation")]
 mod audit;
 mod classify;
@@ -27,6 +29,7 @@ pub mod control;
 mod dispatch;
 pub mod fairness;
 mod handshakes;
+mod hints;
 mod housekeeping;
 mod icmp_errors;
 mod ledger;
@@ -55,15 +58,17 @@ use crate::nic::{BATCH, Nic};
 use crate::packet::{FramePool, Packet};
 use crate::publish::Reader;
 use crate::rate::TokenBucket;
-use crate::router_config::{AttachmentId, PortId, RouterConfig, Vlan};
+use crate::router_config::{PortId, RouterConfig};
 use crate::tenant::Tenant;
 use crate::time::Instant;
 use crate::tunnel::wireguard::WireGuardListener;
 use crate::tunnel::{TenantId, TunnelTable};
+use attachments::Attachments;
 #[cfg(feature = "simulation")]
 pub use audit::FrameAudit;
 use classify::Arrival;
 use control::{Command, Event};
+use dispatch::Open;
 use handshakes::Handshake;
 use ledger::Ledger;
 use port::Port;
@@ -97,12 +102,13 @@ pub struct Worker {
     tenants: Vec<Option<Box<Tenant>>>,
     names: HashMap<Arc<str>, TenantId, RandomState>,
     tunnels: TunnelTable,
-    attachments: HashMap<(PortId, Vlan), (TenantId, AttachmentId), RandomState>,
+    attachments: Attachments,
     commands: Consumer<Command>,
     events: Producer<Event>,
     batch: Vec<Packet>,
     arrivals: Vec<Arrival>,
     turns: Turns,
+    vector: Vec<Open>,
     handshakes: VecDeque<Handshake>,
     housekeeping: housekeeping::Schedule,
     echoes: TokenBucket,
@@ -151,12 +157,13 @@ impl Worker {
             tenants: Vec::new(),
             names: HashMap::with_hasher(RandomState::default()),
             tunnels: TunnelTable::new(seeds.next_u64()),
-            attachments: HashMap::with_hasher(RandomState::default()),
+            attachments: Attachments::default(),
             commands,
             events,
             batch: Vec::with_capacity(BATCH),
             arrivals: Vec::with_capacity(BATCH),
             turns,
+            vector: Vec::with_capacity(dispatch::VECTOR),
             handshakes: handshakes::queue(),
             housekeeping: housekeeping::Schedule::new(now),
             echoes: TokenBucket::FULL,

@@ -69,6 +69,24 @@ impl Port {
     }
 }
 
+/// Whose loss it is when a packet does not leave.
+#[derive(Clone, Copy)]
+pub(super) enum Account<'a> {
+    /// A tenant's.
+    Tenant(&'a DropCounters),
+    /// The port's that it was to leave by.
+    Port,
+}
+
+impl<'a> Account<'a> {
+    fn drops(self, port: &'a Port) -> &'a DropCounters {
+        match self {
+            Self::Tenant(drops) => drops,
+            Self::Port => &port.counters.drops,
+        }
+    }
+}
+
 fn total_bytes(queue: &[Packet]) -> usize {
     queue.iter().map(Packet::len).sum()
 }
@@ -79,16 +97,16 @@ pub(super) fn deliver(
     interface: &mut Interface,
     next_hop: Ipv4Addr,
     packet: Packet,
-    drops: &DropCounters,
+    account: Account<'_>,
     ledger: &mut Ledger,
     now: Instant,
 ) {
     match interface.neighbors.resolve(next_hop, now) {
         Resolution::Known(station) => port.send(packet, interface, station, ethernet::IPV4, ledger),
-        Resolution::Full => ledger.dropped(packet, DropReason::NeighborTableFull, drops),
+        Resolution::Full => ledger.dropped(packet, DropReason::NeighborTableFull, account.drops(port)),
         Resolution::Unresolved => {
             match interface.neighbors.hold(next_hop, packet) {
-                Some(displaced) => ledger.dropped(displaced, DropReason::NextHopUnresolved, drops),
+                Some(displaced) => ledger.dropped(displaced, DropReason::NextHopUnresolved, account.drops(port)),
                 None => ledger.hold(),
             }
             send_probes(port, interface, ledger, now);

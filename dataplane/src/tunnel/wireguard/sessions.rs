@@ -1,6 +1,7 @@
 //! What the library does not tell about its sessions: which one it would encrypt with, whether the peer has proved it, how old it
 //! is, and how many messages it has sent. The same ring, kept beside it by the same rules.
 
+use crate::prefetch;
 use crate::time::{Duration, Instant};
 
 /// Whitepaper section 6.1: no message is sent or accepted under a key older than this.
@@ -64,6 +65,21 @@ impl Sessions {
         if let Some(session) = &mut self.ring[place(self.current)] {
             session.sent = counter + 1;
         }
+    }
+
+    /// The 32-bit index that the library encrypts with.
+    pub(super) const fn current(&self) -> u32 {
+        self.current
+    }
+
+    /// Hint that [`Self::current`] will be read.
+    pub(super) fn prefetch(&self) {
+        prefetch::start(&self.current);
+    }
+
+    /// Hint that the session in the place of `index` will be used.
+    pub(super) fn prefetch_session(&self, index: u32) {
+        prefetch::whole(&self.ring[place(index)]);
     }
 
     /// Whether a data message under `index` may be looked at.

@@ -1,0 +1,79 @@
+//! Port and tags -> tenant and attachment: how a frame from the cloud gets its tenant.
+//!
+//! One tag is the rule, and 12 bits are few: those are a flat array, one line of cache a lookup. Everything else is a hash table.
+
+use foldhash::quality::RandomState;
+use hashbrown::HashMap;
+
+use crate::router_config::{AttachmentId, PortId, Vlan};
+use crate::tunnel::TenantId;
+
+/// VLAN ids.
+const IDS: usize = 4096;
+
+type Found = (TenantId, AttachmentId);
+
+/// The attachments of a worker's tenants.
+#[derive(Debug, Default)]
+pub(super) struct Attachments {
+    /// By port and VLAN id; a port's array is made with its first attachment.
+    single: Vec<Vec<Option<Found>>>,
+    other: HashMap<(PortId, Vlan), Found, RandomState>,
+}
+
+impl Attachments {
+    /// Forget all of them.
+    pub(super) fn clear(&mut self) {
+        self.single.iter_mut().for_each(|ids| ids.fill(None));
+        self.other.clear();
+    }
+
+    /// Enter one.
+    pub(super) fn insert(&mut self, (port, vlan): (PortId, Vlan), found: Found) {
+        let Vlan::Single(id) = vlan else {
+            self.other.insert((port, vlan), found);
+            return;
+        };
+        let port = usize::from(port.0);
+        if self.single.len() <= port {
+            self.single.resize_with(port + 1, Vec::new);
+        }
+        self.single[port].resize(IDS, None);
+        self.single[port][usize::from(id.get())] = Some(found);
+    }
+
+    /// The one with these tags on this port.
+    pub(super) fn get(&self, (port, vlan): (PortId, Vlan)) -> Option<Found> {
+        match vlan {
+            Vlan::Single(id) => *self.single.get(usize::from(port.0))?.get(usize::from(id.get()))?,
+            _ => self.other.get(&(port, vlan)).copied(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router_config::VlanId;
+
+    #[test]
+    fn the_same_tag_on_two_ports_leads_to_two_tenants_and_tags_never_stand_for_each_other() {
+        let id = |id| VlanId::new(id).expect("a usable id");
+        let found = |tenant| (TenantId(tenant), AttachmentId(0));
+        let mut attachments = Attachments::default();
+        let single = (PortId(3), Vlan::Single(id(7)));
+        let double = (PortId(3), Vlan::Double { outer: id(7), inner: id(7) });
+        let elsewhere = (PortId(1), Vlan::Single(id(7)));
+        for (number, place) in [(1, single), (2, double), (3, elsewhere)] {
+            assert_eq!(attachments.get(place), None);
+            attachments.insert(place, found(number));
+            assert_eq!(attachments.get(place), Some(found(number)));
+        }
+        assert_eq!(attachments.get(single), Some(found(1)));
+        assert_eq!(attachments.get((PortId(3), Vlan::Single(id(4_094)))), None);
+        assert_eq!(attachments.get((PortId(3), Vlan::Untagged)), None);
+        assert_eq!(attachments.get((PortId(200), Vlan::Single(id(7)))), None);
+        attachments.clear();
+        assert!([single, double, elsewhere].iter().all(|place| attachments.get(*place).is_none()));
+    }
+}

@@ -1,0 +1,64 @@
+//! Hints ahead of processing: the lines of memory that the arrivals behind the present one will touch.
+//!
+//! Everything of a tenant is found through pointers, so its lines are asked for in three steps, each of which reads what the one
+//! before it asked for. A wrong hint costs speed only.
+
+use crate::router_config::{AttachmentId, TunnelId};
+use crate::worker::Worker;
+use crate::worker::classify::{Arrival, Origin};
+use crate::worker::dispatch::Open;
+
+/// How many arrivals ahead each step is: far enough for memory, near enough for the first cache to keep it.
+const TENANT: usize = 6;
+const PARTS: usize = 4;
+const LAST: usize = 2;
+
+impl Worker {
+    /// What the first arrivals need.
+    pub(super) fn hint_first(&self, arrivals: &[Arrival]) {
+        arrivals.iter().take(TENANT).for_each(|arrival| self.hint_tenant(arrival));
+        arrivals.iter().take(PARTS).for_each(|arrival| self.hint_parts(arrival));
+        arrivals.iter().take(LAST).for_each(|arrival| self.hint_last(arrival));
+    }
+
+    /// What the arrivals behind the present one need, one of each distance.
+    pub(super) fn hint(&self, behind: &[Arrival]) {
+        if let Some(arrival) = behind.get(TENANT - 1) {
+            self.hint_tenant(arrival);
+        }
+        if let Some(arrival) = behind.get(PARTS - 1) {
+            self.hint_parts(arrival);
+        }
+        if let Some(arrival) = behind.get(LAST - 1) {
+            self.hint_last(arrival);
+        }
+    }
+
+    /// What a packet between the halves of its route needs.
+    #[expect(clippy::unused_self, reason = "the session's slot will be asked for here")]
+    pub(super) fn hint_session(&self, _open: &Open) {}
+
+    fn hint_tenant(&self, arrival: &Arrival) {
+        if let Some(Some(tenant)) = self.tenants.get(arrival.tenant().0 as usize) {
+            tenant.prefetch();
+        }
+    }
+
+    fn hint_parts(&self, arrival: &Arrival) {
+        if let Some(Some(tenant)) = self.tenants.get(arrival.tenant().0 as usize) {
+            match arrival.origin {
+                Origin::Office { key, .. } => tenant.prefetch_parts(key.tunnel, AttachmentId(0)),
+                Origin::Cloud { attachment, .. } => tenant.prefetch_parts(TunnelId(0), attachment),
+            }
+        }
+    }
+
+    fn hint_last(&self, arrival: &Arrival) {
+        if let Some(Some(tenant)) = self.tenants.get(arrival.tenant().0 as usize) {
+            match arrival.origin {
+                Origin::Office { key, .. } => tenant.prefetch_from_office(key.tunnel, arrival.packet.bytes()),
+                Origin::Cloud { .. } => tenant.prefetch_from_cloud(),
+            }
+        }
+    }
+}
