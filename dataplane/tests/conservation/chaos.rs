@@ -101,7 +101,22 @@ impl Chaos {
             78..84 => self.weather_changes(),
             84..87 => self.office_moves(),
             87..90 => self.election_day(),
+            90 => self.everybody_connects(),
             _ => self.operator_changes_something(),
+        }
+    }
+
+    /// More handshakes than can wait, where there is memory for those that can.
+    fn everybody_connects(&mut self) {
+        let name = self.one_of(&NAMES);
+        let initiation = self.world.office(name).initiation();
+        for round in 0..7 {
+            for host in 1..=50 {
+                let source = SocketAddrV4::new(Ipv4Addr::new(198, 18, round, host), 1_000);
+                self.world.office(name).send_datagram(source, initiation.clone());
+            }
+            self.world.jump(Duration::from_millis(100));
+            self.world.step();
         }
     }
 
