@@ -9,6 +9,7 @@
 //! and those beyond are memory that was asked for and never touched.
 
 use super::table::Link;
+use crate::prefetch;
 
 const ENTRIES: usize = 7;
 
@@ -95,6 +96,19 @@ impl Index {
             }
             bucket = self.overflow.get(bucket.next.checked_sub(1)? as usize)?;
         }
+    }
+
+    /// Hint that this hash will be looked up.
+    pub(super) fn prefetch(&self, hash: u32) {
+        if let Some(bucket) = self.buckets.get(self.address(hash)) {
+            prefetch::start(bucket);
+        }
+    }
+
+    /// The slot that a look-up will most likely find. Reads what [`Self::prefetch`] asked for.
+    pub(super) fn likely(&self, hash: u32) -> Option<u32> {
+        let bucket = self.buckets.get(self.address(hash))?;
+        bucket.links.get(bucket.matches(hash).trailing_zeros() as usize)?.checked_sub(1)
     }
 
     /// Enter a slot; false where there is no room for it.

@@ -115,6 +115,17 @@ impl Nat {
         self.sessions.iter_from(from).find(|(_, session)| is_stale(session)).map(|(index, _)| index)
     }
 
+    /// Hint that [`Nat::find_from_office`] comes: first for where the session is written down, and some packets later, `found`, for the
+    /// session itself.
+    pub(crate) fn prefetch_from_office(&self, inner: &Inner, found: bool) {
+        self.sessions.prefetch_from_office(inner, found);
+    }
+
+    /// As [`Nat::prefetch_from_office`], for [`Nat::find_from_cloud`].
+    pub(crate) fn prefetch_from_cloud(&self, attachment: AttachmentId, inner: &Inner, found: bool) {
+        self.sessions.prefetch_from_cloud(attachment, inner, found);
+    }
+
     /// The session of a packet from the office. ICMP errors have none of their own: see [`Nat::icmp_error_to_cloud`].
     #[must_use]
     pub fn find_from_office(&self, inner: &Inner) -> Option<SessionId> {

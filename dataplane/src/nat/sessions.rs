@@ -267,6 +267,26 @@ impl Sessions {
         self.table.iter_from(from)
     }
 
+    /// Hint that [`Self::find_from_office`] comes: first for where the session is written down, then, `found`, for the session.
+    pub(super) fn prefetch_from_office(&self, inner: &Inner, found: bool) {
+        let (source, destination) = ends(inner);
+        self.prefetch(BY_OFFICE, key(0, inner.protocol, source, destination), found);
+    }
+
+    /// As [`Self::prefetch_from_office`], for [`Self::find_from_cloud`].
+    pub(super) fn prefetch_from_cloud(&self, attachment: AttachmentId, inner: &Inner, found: bool) {
+        let (source, destination) = ends(inner);
+        self.prefetch(BY_CLOUD, key(attachment.0, inner.protocol, destination, source), found);
+    }
+
+    fn prefetch(&self, by: usize, key: u128, found: bool) {
+        if found {
+            self.table.prefetch_entry(by, key);
+        } else {
+            self.table.prefetch(by, key);
+        }
+    }
+
     pub(super) fn find_from_office(&self, inner: &Inner) -> Option<u32> {
         let (source, destination) = ends(inner);
         let index = self.at_office(inner.protocol, source, destination)?;

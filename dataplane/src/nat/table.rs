@@ -12,6 +12,7 @@ use foldhash::quality::FoldHasher;
 use super::index::Index;
 use super::timeouts::Second;
 use super::wheel::{Hangs, Place, Wheel};
+use crate::prefetch;
 
 /// Index of a slot plus one; zero is "none", so that zeroed memory is empty.
 pub(super) type Link = u32;
@@ -122,6 +123,18 @@ impl<T: Entry> Table<T> {
     /// The entry whose key `by` is `key`.
     pub(super) fn find(&self, by: usize, key: u128) -> Option<u32> {
         self.index.find(self.hash_by(by, key), |slot| self.slots[slot as usize].key(by) == key)
+    }
+
+    /// Hint that a key will be looked up.
+    pub(super) fn prefetch(&self, by: usize, key: u128) {
+        self.index.prefetch(self.hash_by(by, key));
+    }
+
+    /// Hint that what a look-up will find will be used. Reads what [`Self::prefetch`] asked for.
+    pub(super) fn prefetch_entry(&self, by: usize, key: u128) {
+        if let Some(slot) = self.index.likely(self.hash_by(by, key)).and_then(|slot| self.slots.get(slot as usize)) {
+            prefetch::whole(slot);
+        }
     }
 
     /// Put an entry in; `None`, and the entry is lost, where the table is full.

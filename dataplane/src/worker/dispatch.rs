@@ -44,12 +44,15 @@ impl Worker {
                 && let Some(arrival) = rest.next()
             {
                 self.hint(rest.as_slice());
-                vector.extend(self.open(arrival, now));
+                if let Some(open) = self.open(arrival, now) {
+                    self.hint_session(&open, false);
+                    vector.push(open);
+                }
             }
             if vector.is_empty() {
                 break;
             }
-            vector.iter().for_each(|open| self.hint_session(open));
+            vector.iter().for_each(|open| self.hint_session(open, true));
             for Open { packet, inner, from } in vector.drain(..) {
                 match from {
                     OpenFrom::Office { key, class } => self.forward_to_cloud(key, class, &inner, packet, now),

@@ -6,7 +6,7 @@
 use crate::router_config::{AttachmentId, TunnelId};
 use crate::worker::Worker;
 use crate::worker::classify::{Arrival, Origin};
-use crate::worker::dispatch::Open;
+use crate::worker::dispatch::{Open, OpenFrom};
 
 /// How many arrivals ahead each step is: far enough for memory, near enough for the first cache to keep it.
 const TENANT: usize = 6;
@@ -34,9 +34,18 @@ impl Worker {
         }
     }
 
-    /// What a packet between the halves of its route needs.
-    #[expect(clippy::unused_self, reason = "the session's slot will be asked for here")]
-    pub(super) fn hint_session(&self, _open: &Open) {}
+    /// What a packet between the halves of its route needs: where its session is written down, and then, `found`, the session.
+    pub(super) fn hint_session(&self, open: &Open, found: bool) {
+        let id = match open.from {
+            OpenFrom::Office { key, .. } => key.tenant,
+            OpenFrom::Cloud { tenant, .. } => tenant,
+        };
+        let Some(Some(tenant)) = self.tenants.get(id.0 as usize) else { return };
+        match open.from {
+            OpenFrom::Office { .. } => tenant.nat.prefetch_from_office(&open.inner, found),
+            OpenFrom::Cloud { attachment, .. } => tenant.nat.prefetch_from_cloud(attachment, &open.inner, found),
+        }
+    }
 
     fn hint_tenant(&self, arrival: &Arrival) {
         if let Some(Some(tenant)) = self.tenants.get(arrival.tenant().0 as usize) {
