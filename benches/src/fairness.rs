@@ -9,14 +9,15 @@ use std::time::Duration;
 use dataplane::time::Instant;
 use serde::Serialize;
 
-use crate::path::{MIDDLE, median};
+use crate::path::{LARGE, MIDDLE, median};
 use crate::world::{Direction, Load, World};
 
 /// Slots of a NIC's ring, as drivers have them by default.
-const RING: usize = 4_096;
+const RING: usize = 2_048;
 const CITY: usize = 0;
 const VILLAGE: usize = 1;
-const OFFERED: u32 = 10;
+/// What the city offers, as multiples of what the relay carries.
+const OFFERED: [u32; 2] = [2, 10];
 /// Packets of the village in one measurement: 20 of them are beyond the 99th percentile.
 const SAMPLES: usize = 2_000;
 /// Odd, so that there is a middle one.
@@ -27,7 +28,7 @@ const ROUNDS: usize = 3;
 pub(crate) struct Row {
     case: &'static str,
     pub(crate) direction: &'static str,
-    size: usize,
+    pub(crate) size: usize,
     /// Capacity, measured in the same run: nanoseconds a packet.
     pub(crate) ns_per_packet: f64,
     /// What the city offers, as a multiple of the capacity.
@@ -62,24 +63,31 @@ struct Seen {
 
 /// Both directions.
 pub(crate) fn run() -> Vec<Row> {
-    [Direction::OfficeToCloud, Direction::CloudToOffice].map(measure).into()
+    let mut rows = Vec::new();
+    for direction in [Direction::OfficeToCloud, Direction::CloudToOffice] {
+        for size in [MIDDLE, LARGE] {
+            rows.extend(OFFERED.map(|offered| measure(direction, size, offered)));
+        }
+    }
+    rows
 }
 
-fn measure(direction: Direction) -> Row {
+fn measure(direction: Direction, size: usize, offered: u32) -> Row {
     let mut world = World::with_ring(2, 2, 0, RING);
-    let capacity = capacity(&mut world, direction);
-    let idle = village(&mut world, direction, capacity, None);
+    let capacity = capacity(&mut world, direction, size);
+    let load = |flood| Offered { direction, size, capacity, flood };
+    let idle = village(&mut world, load(None));
     assert_eq!(idle.lost, 0, "a village that is alone loses nothing");
-    let flooded: Vec<Seen> = (0..ROUNDS).map(|_| village(&mut world, direction, capacity, Some(capacity / OFFERED))).collect();
+    let flooded: Vec<Seen> = (0..ROUNDS).map(|_| village(&mut world, load(Some(capacity / offered)))).collect();
     let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole as f64;
     let of_all = |pick: fn(&Seen) -> usize| flooded.iter().map(pick).sum::<usize>();
     let (idle_p99, p99) = (p99_us(&idle), median(flooded.iter().map(p99_us).collect()));
     Row {
         case: "fairness",
         direction: direction.label(),
-        size: MIDDLE,
+        size,
         ns_per_packet: capacity.as_secs_f64() * 1e9,
-        offered: OFFERED.into(),
+        offered: offered.into(),
         lost_percent: percent(of_all(|seen| seen.lost), ROUNDS * SAMPLES),
         city_lost_percent: 100.0 - percent(of_all(|seen| seen.city_arrived), of_all(|seen| seen.city_sent)),
         idle_p99_us: idle_p99,
@@ -91,17 +99,27 @@ fn measure(direction: Direction) -> Row {
 }
 
 /// What a packet costs when both tenants send full batches.
-fn capacity(world: &mut World, direction: Direction) -> Duration {
+fn capacity(world: &mut World, direction: Direction, size: usize) -> Duration {
     const SLICE: usize = 1_024;
     let spent = (0..21).map(|_| {
-        let frames = world.load(Load::Known(direction), MIDDLE, SLICE);
+        let frames = world.load(Load::Known(direction), size, SLICE);
         world.forward(direction, &frames).as_secs_f64() / SLICE as f64
     });
     Duration::from_secs_f64(median(spent.collect()))
 }
 
-/// Let the village send its hundredth, and the city a packet each `flood`.
-fn village(world: &mut World, direction: Direction, capacity: Duration, flood: Option<Duration>) -> Seen {
+/// What the two send.
+struct Offered {
+    direction: Direction,
+    size: usize,
+    capacity: Duration,
+    /// Between two packets of the city.
+    flood: Option<Duration>,
+}
+
+/// Let the village send its hundredth, and the city what it likes.
+fn village(world: &mut World, offered: Offered) -> Seen {
+    let Offered { direction, size, capacity, flood } = offered;
     let interval = capacity * 100;
     let (mut seen, mut under_way) = (Seen::default(), VecDeque::new());
     let (mut village_due, mut city_due) = (world.now() + interval, world.now());
@@ -115,13 +133,13 @@ fn village(world: &mut World, direction: Direction, capacity: Duration, flood: O
             match flood.filter(|_| city_due <= village_due) {
                 Some(flood) => {
                     // One that finds the ring full is lost there.
-                    world.arrive(CITY, direction, MIDDLE);
+                    world.arrive(CITY, direction, size);
                     seen.city_sent += 1;
                     city_due = city_due + flood;
                 }
                 None if world.now() < village_due => break,
                 None => {
-                    if world.arrive(VILLAGE, direction, MIDDLE) {
+                    if world.arrive(VILLAGE, direction, size) {
                         under_way.push_back(Sent { at: village_due, poll });
                     }
                     sent += 1;
@@ -154,15 +172,17 @@ fn percentile<T: Ord + Copy + Default>(mut values: Vec<T>) -> T {
 }
 
 pub(crate) fn print(rows: &[Row]) {
-    println!("One tenant offers {OFFERED} times what the relay carries, another a hundredth of it; inner packets of {MIDDLE} bytes.");
+    println!("One tenant offers a multiple of what the relay carries, another a hundredth of it: what the other one notices.");
     println!(
-        "{:<16} {:>10} {:>12} {:>10} {:>10} {:>10} {:>6} {:>11} {:>6}",
-        "direction", "ns/packet", "other loses", "it loses", "idle p99", "p99", "ratio", "idle polls", "polls"
+        "{:<16} {:>5} {:>7} {:>10} {:>12} {:>10} {:>10} {:>10} {:>6} {:>11} {:>6}",
+        "direction", "bytes", "offered", "ns/packet", "other loses", "it loses", "idle p99", "p99", "ratio", "idle polls", "polls"
     );
     for row in rows {
         println!(
-            "{:<16} {:>10.0} {:>11.3}% {:>9.1}% {:>7.1} us {:>7.1} us {:>6.1} {:>11} {:>6}",
+            "{:<16} {:>5} {:>6.0}x {:>10.0} {:>11.3}% {:>9.1}% {:>7.1} us {:>7.1} us {:>6.1} {:>11} {:>6}",
             row.direction,
+            row.size,
+            row.offered,
             row.ns_per_packet,
             row.lost_percent,
             row.city_lost_percent,

@@ -7,8 +7,9 @@
 //! - The turns are those of RFC 8290 section 4: deficit round robin, where a tenant that had nothing waiting goes first for one
 //!   quantum. A quantum is cost, not packets: bytes, and a fixed part for everything that a packet costs whatever its length. It
 //!   is in proportion to the tenant's `rate.guaranteed`.
-//! - All queues share one room, and no tenant may have more than its part of it. Where the room is used up, the tenant whose
-//!   queue is longest for its weight loses the oldest packet that it can best do without; not the newcomer.
+//! - All queues share one room, and no tenant may have more than a half of it. Where the room is used up, the tenant whose queue is
+//!   longest for its weight loses the oldest packet that it can best do without; not the newcomer. Where a tenant's own queue is
+//!   full, the newcomer is lost: its frame is in the cache still, and is the next one that the NIC fills.
 //! - Inside a tenant the two directions take turns, and towards the office `mynumber` goes before `lgwan-connected`. Order within
 //!   a lane is kept. What comes from the office is encrypted still: nobody can know its class here.
 //!
@@ -38,7 +39,7 @@ const QUANTUM: u32 = 8_192;
 const RUN: u8 = 8;
 
 /// Bound of one tenant's packets, whatever the room: more would only be late.
-const MOST_PER_TENANT: u32 = 8_192;
+const MOST_PER_TENANT: u32 = 4_096;
 
 /// Lanes of a tenant.
 const LANES: usize = 3;
@@ -283,7 +284,6 @@ impl<T> FairQueues<T> {
             None => None,
             Some(loser) => match self.take_from(loser, (loser == tenant).then_some(lane)) {
                 Some(lost) => Some(Lost { tenant: loser, item: lost, reason }),
-                // Its own lane is the one that loses, and has nothing that is older.
                 None => return Some(Lost { tenant, item, reason }),
             },
         };
@@ -310,9 +310,12 @@ impl<T> FairQueues<T> {
         self.classify(tenant);
     }
 
-    /// The oldest packet of the lane that loses; `None` where that is the newcomer.
+    /// The oldest packet of the lane that loses; `None` where that is the newcomer's own.
     fn take_from(&mut self, loser: u32, newcomer: Option<Lane>) -> Option<T> {
         let lane = self.queues[loser as usize].losing_lane(newcomer);
+        if newcomer == Some(lane) {
+            return None;
+        }
         self.take(loser, lane).map(|(item, _)| item)
     }
 

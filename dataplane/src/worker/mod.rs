@@ -77,8 +77,8 @@ use turns::Turns;
 /// Commands and events that may wait on their rings.
 pub const RING: usize = 1024;
 
-/// Batches taken from one port in one round: a whole ring of a NIC. A round has to end although a port brings more than that.
-const MOST_BATCHES: usize = 32;
+/// Batches taken from one port in one round. A round has to end, and to forward something, although a port brings more than that.
+const MOST_BATCHES: usize = 16;
 
 /// Both tables are changed together with the tenants, between two batches.
 const LIVING: &str = "the tables of tunnels and attachments name living tenants only";

@@ -232,6 +232,14 @@ impl Chaos {
         if self.random.random_ratio(1, 2) {
             self.operator_changes_something();
         }
+        // And everybody asks whether the relay is still there.
+        let echo = packets::ping(ip("192.0.2.33"), *self.world.relay().ip(), 1, &[]);
+        for _ in 0..self.one_of(&[1, 5]) {
+            for _ in 0..30 {
+                self.world.inject(0, frame(Vlan::Untagged, MacAddr([6, 0, 0, 0, 1, 33]), relay_mac(ACCESS), ethernet::IPV4, &echo));
+            }
+            self.world.step();
+        }
     }
 
     fn stranger_sends(&mut self) {

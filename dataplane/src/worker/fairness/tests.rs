@@ -150,12 +150,12 @@ fn who_comes_and_goes_gets_no_more_than_who_stays() {
 }
 
 #[test]
-fn a_full_queue_loses_its_own_oldest_packet() {
+fn a_full_queue_loses_its_own_newcomer() {
     let mut queues = queues(8, 2);
     for number in 0..4 {
         assert_eq!(queues.push(0, Lane::OfficeToCloud, LONG, number), None);
     }
-    let lost = Lost { tenant: 0, item: 0, reason: DropReason::TenantQueueFull };
+    let lost = Lost { tenant: 0, item: 4, reason: DropReason::TenantQueueFull };
     assert_eq!(queues.push(0, Lane::OfficeToCloud, LONG, 4), Some(lost));
     assert_eq!((queues.len_of(0), queues.len_of(1)), (4, 0));
 }
