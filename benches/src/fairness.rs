@@ -109,6 +109,7 @@ fn capacity(world: &mut World, direction: Direction, size: usize) -> Duration {
 }
 
 /// What the two send.
+#[derive(Clone, Copy)]
 struct Offered {
     direction: Direction,
     size: usize,
