@@ -19,6 +19,7 @@ use crate::time::Instant;
 use crate::tunnel::wireguard::{WireGuardListener, WireGuardTunnel};
 use crate::tunnel::{AnyTunnel, TenantId, TunnelKey};
 use crate::worker::control::{Event, Retired};
+use crate::worker::difference::Difference;
 use crate::worker::ledger::Ledger;
 use crate::worker::{Endpoint, Worker};
 
@@ -54,30 +55,35 @@ impl Worker {
     pub(super) fn adopt(&mut self, generation: u64, config: Arc<RouterConfig>, now: Instant) {
         let old = std::mem::replace(&mut self.config, config);
         let config = Arc::clone(&self.config);
-        self.retire_missing(&config, now);
+        let is_first = self.endpoints.is_empty() && self.names.is_empty();
+        let Difference { gone, mut come } = if is_first { Difference::from_nothing(&config) } else { Difference::between(&old, &config) };
+        self.retire_missing(&gone, &come, now);
         let renewed = self.replace_endpoints(&old, &config);
+        if renewed.contains(&true) {
+            // Tunnels begin anew at tenants that did not change themselves.
+            come = config.tenants.iter().collect();
+        }
         // Keys and VLANs may move from one tenant to another: first everybody lets go, then everybody takes.
-        let changes: Vec<Change<'_>> = config.tenants.iter().filter_map(|entry| self.let_go(entry, &renewed, now)).collect();
+        let changes: Vec<Change<'_>> = come.into_iter().filter_map(|entry| self.let_go(entry, &renewed, now)).collect();
         for change in changes {
-            match change.id {
+            let id = match change.id {
                 Some(id) => self.change_tenant(id, change.kept, change.entry, now),
                 None => self.add_tenant(change.entry, now),
-            }
+            };
+            self.link_attachments(id);
         }
-        self.link_attachments();
         if old.conventional_lgwan != config.conventional_lgwan {
             self.tenants.iter_mut().flatten().for_each(|tenant| tenant.doubt_sessions());
         }
         self.ledger.counters.generation.set(generation);
     }
 
-    /// Remove the tenants that `config` does not have.
-    fn retire_missing(&mut self, config: &RouterConfig, now: Instant) {
-        let staying: HashSet<&str> = config.tenants.iter().map(|entry| &*entry.config.name).collect();
-        let leaving: Vec<TenantId> = self.names.iter().filter(|(name, _)| !staying.contains(&***name)).map(|(_, id)| *id).collect();
-        for id in leaving {
+    /// Remove the tenants that are gone and did not come back changed.
+    fn retire_missing(&mut self, gone: &[&TenantEntry], come: &[&TenantEntry], now: Instant) {
+        let staying: HashSet<&str> = come.iter().map(|entry| &*entry.config.name).collect();
+        for entry in gone.iter().filter(|entry| !staying.contains(&*entry.config.name)) {
+            let Some(id) = self.names.remove(&entry.config.name) else { continue };
             let Some(mut tenant) = self.tenants[id.0 as usize].take() else { continue };
-            self.names.remove(&tenant.config.name);
             self.unlink(&tenant, now);
             self.turns.drain(id, |packet| drop_waiting(packet, DropReason::TenantRemoved, &mut self.ledger, &tenant.counters.drops));
             let interfaces = std::mem::take(&mut tenant.attachments);
@@ -95,6 +101,7 @@ impl Worker {
 
     /// Take over the relay's own ends of tunnels. Returns which of them are new or not as they were: their tunnels begin anew.
     fn replace_endpoints(&mut self, old: &RouterConfig, config: &RouterConfig) -> Vec<bool> {
+        let old_ports = self.own_ports();
         let mut standing: Vec<Option<Endpoint>> = std::mem::take(&mut self.endpoints).into_iter().map(Some).collect();
         let mut renewed = Vec::with_capacity(config.endpoints.len());
         for (index, endpoint) in config.endpoints.iter().enumerate() {
@@ -104,7 +111,9 @@ impl Worker {
             self.endpoints.push(kept.unwrap_or_else(|| make_endpoint(endpoint, config)));
         }
         let own_ports = self.own_ports();
-        self.tenants.iter_mut().flatten().for_each(|tenant| tenant.nat.set_reserved_ports(&own_ports));
+        if own_ports != old_ports {
+            self.tenants.iter_mut().flatten().for_each(|tenant| tenant.nat.set_reserved_ports(&own_ports));
+        }
         renewed
     }
 
@@ -122,6 +131,9 @@ impl Worker {
         if !anew && (Arc::ptr_eq(&tenant.config, &entry.config) || tenant.config == entry.config) {
             return None;
         }
+        for interface in &tenant.attachments {
+            self.attachments.remove(&(interface.port, interface.vlan));
+        }
         let old = std::mem::take(&mut tenant.tunnels).into_iter().enumerate();
         let kept = old.map(|(index, tunnel)| {
             let wanted = entry.config.tunnels.get(index);
@@ -134,7 +146,7 @@ impl Worker {
         Some(Change { id: Some(id), kept: kept.collect(), entry })
     }
 
-    fn add_tenant(&mut self, entry: &TenantEntry, now: Instant) {
+    fn add_tenant(&mut self, entry: &TenantEntry, now: Instant) -> TenantId {
         let slot = self.tenants.iter().position(Option::is_none).unwrap_or(self.tenants.len());
         let id = TenantId(u32::try_from(slot).expect("fewer than 2^32 tenants"));
         if slot == self.tenants.len() {
@@ -146,12 +158,13 @@ impl Worker {
         self.tenants[slot] = Some(Box::new(Tenant::new(entry, tunnels, &own_ports, seed, now)));
         self.turns.configure(id, &entry.config);
         self.names.insert(Arc::clone(&entry.config.name), id);
+        id
     }
 
-    fn change_tenant(&mut self, id: TenantId, kept: Vec<Option<TenantTunnel>>, entry: &TenantEntry, now: Instant) {
+    fn change_tenant(&mut self, id: TenantId, kept: Vec<Option<TenantTunnel>>, entry: &TenantEntry, now: Instant) -> TenantId {
         let ways_stay = kept.iter().all(Option::is_some);
         let tunnels = self.make_tunnels(id, entry, kept, now);
-        let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { return };
+        let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { return id };
         self.turns.configure(id, &entry.config);
         if !ways_stay || tenant.config.attachments != entry.config.attachments {
             // What waits names its tunnel or VLAN by number, and would come out of another one.
@@ -164,6 +177,7 @@ impl Worker {
         for interface in &mut tenant.attachments {
             drop_held(interface, DropReason::NextHopUnresolved, &mut self.ledger, &tenant.counters.drops);
         }
+        id
     }
 
     /// The tunnels of `entry`, in its order: those that go on, and new ones for the rest.
@@ -190,15 +204,15 @@ impl Worker {
         for tunnel in &tenant.tunnels {
             self.tunnels.remove(tunnel.index, now);
         }
+        for interface in &tenant.attachments {
+            self.attachments.remove(&(interface.port, interface.vlan));
+        }
     }
 
-    fn link_attachments(&mut self) {
-        self.attachments.clear();
-        for id in self.names.values() {
-            let Some(tenant) = self.tenants[id.0 as usize].as_deref() else { continue };
-            for (number, interface) in (0u8..).zip(&tenant.attachments) {
-                self.attachments.insert((interface.port, interface.vlan), (*id, AttachmentId(number)));
-            }
+    fn link_attachments(&mut self, id: TenantId) {
+        let Some(tenant) = self.tenants[id.0 as usize].as_deref() else { return };
+        for (number, interface) in (0u8..).zip(&tenant.attachments) {
+            self.attachments.insert((interface.port, interface.vlan), (id, AttachmentId(number)));
         }
     }
 

@@ -16,7 +16,7 @@
 //! | `icmp_errors` | telling a host why its packet was lost |
 //! | `ledger` | every packet's end, and the conservation law |
 //! | `housekeeping` | what is due: timers, probes, expiry |
-//! | `adopt` | taking over a configuration |
+//! | `adopt`, `difference` | taking over a configuration |
 //! | [`control`], `snapshots` | commands and events; the rows of `show` |
 //! | [`thread`] | the clock, and sleep |
 
@@ -26,6 +26,7 @@ mod attachments;
 mod audit;
 mod classify;
 pub mod control;
+mod difference;
 mod dispatch;
 pub mod fairness;
 mod handshakes;
