@@ -3,14 +3,14 @@
 //! Every label has a bounded set of values: names from the configuration and words from enums, never addresses or anything that
 //! arrives in a packet. Moments are timestamps, so that a scrape that comes late shows no wrong age.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use dataplane::counters::{TenantCounters, Traffic, TunnelCounters, WorkerCounters};
 use dataplane::drop_reason::DropReason;
 use dataplane::nic::NicDescription;
 use dataplane::router_config::{RouterConfig, RuleState, TenantConfig, TenantEntry, TrafficClass};
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{Encoder, TextEncoder};
 use time::OffsetDateTime;
 
 use crate::clock::{Clocks, unix_seconds};
@@ -43,66 +43,92 @@ const FROM_OFFICE: &str = "office_to_cloud";
 const FROM_CLOUD: &str = "cloud_to_office";
 
 /// The page in the text format.
-///
-/// # Errors
-/// Only where this file makes a family that Prometheus would not read.
-pub fn text(scrape: &Scrape<'_>) -> prometheus::Result<String> {
-    let mut families = Families(Vec::with_capacity(64));
+#[must_use]
+pub fn text(scrape: &Scrape<'_>) -> String {
+    // A tenant has some 23 rows of 80 bytes.
+    let mut families = Families(String::with_capacity(16_384 + scrape.router.tenants.len() * 2_048));
     relay(&mut families, scrape);
     workers(&mut families, scrape.workers);
     ports(&mut families, scrape);
-    drops(&mut families, scrape);
-    tenants(&mut families, &scrape.router.tenants);
-    tunnels(&mut families, scrape);
-    let mut page = Vec::new();
-    TextEncoder::new().encode(&families.0, &mut page)?;
-    String::from_utf8(page).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    let sampled: Vec<Sampled<'_>> = scrape.router.tenants.iter().map(Sampled::of).collect();
+    drops(&mut families, scrape, &sampled);
+    tenants(&mut families, &sampled);
+    tunnels(&mut families, scrape, &sampled);
+    families.0
 }
 
 /// The type of a response that carries [`text`].
 #[must_use]
 pub fn content_type() -> &'static str {
-    prometheus::TEXT_FORMAT
+    "text/plain; version=0.0.4"
 }
 
-type Row = (Vec<LabelPair>, f64);
+/// A tenant's counters at one moment. Workers write to the originals all the time: each is read once, however many rows need it, so that
+/// a scrape takes a line from a worker's cache once.
+struct Sampled<'a> {
+    config: &'a TenantConfig,
+    counters: TenantCounters,
+    tunnel_counters: Vec<TunnelCounters>,
+}
 
-struct Families(Vec<MetricFamily>);
+impl<'a> Sampled<'a> {
+    fn of(entry: &'a TenantEntry) -> Self {
+        let tunnel_counters = entry.tunnel_counters.iter().map(|counters| counters.snapshot()).collect();
+        Self { config: &entry.config, counters: entry.counters.snapshot(), tunnel_counters }
+    }
+}
+
+/// A label's name and value.
+type Label<'a> = (&'static str, Cow<'a, str>);
+type Row<'a> = (Vec<Label<'a>>, f64);
+
+/// The page in the making: rows are written as they come, so that thousands of tenants need no memory but the page's.
+struct Families(String);
 
 impl Families {
-    fn counter(&mut self, name: &str, help: &str, rows: impl Iterator<Item = (Vec<LabelPair>, u64)>) {
-        let metric = |(labels, value): (Vec<LabelPair>, u64)| {
-            let mut counter = Counter::default();
-            counter.set_value(float(value));
-            let mut metric = Metric::from_label(labels);
-            metric.set_counter(counter);
-            metric
-        };
-        self.push(name, help, MetricType::COUNTER, rows.map(metric).collect());
+    fn counter<'a>(&mut self, name: &str, help: &str, rows: impl Iterator<Item = (Vec<Label<'a>>, u64)>) {
+        self.push(name, help, "counter", rows.map(|(labels, value)| (labels, float(value))));
     }
 
-    fn gauge(&mut self, name: &str, help: &str, rows: impl Iterator<Item = Row>) {
-        let metric = |(labels, value): Row| {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            let mut metric = Metric::from_label(labels);
-            metric.set_gauge(gauge);
-            metric
-        };
-        self.push(name, help, MetricType::GAUGE, rows.map(metric).collect());
+    fn gauge<'a>(&mut self, name: &str, help: &str, rows: impl Iterator<Item = Row<'a>>) {
+        self.push(name, help, "gauge", rows);
     }
 
     /// A family without rows is left out, as the format wants it.
-    fn push(&mut self, name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) {
-        if metrics.is_empty() {
-            return;
+    fn push<'a>(&mut self, name: &str, help: &str, kind: &str, rows: impl Iterator<Item = Row<'a>>) {
+        let page = &mut self.0;
+        let mut rows = rows.peekable();
+        if rows.peek().is_some() {
+            // Nothing fails that is written to a string.
+            let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
         }
-        let mut family = MetricFamily::default();
-        family.set_name(name.to_owned());
-        family.set_help(help.to_owned());
-        family.set_field_type(kind);
-        family.set_metric(metrics);
-        self.0.push(family);
+        for (labels, value) in rows {
+            page.push_str(name);
+            for (index, (label, text)) in labels.iter().enumerate() {
+                page.push(if index == 0 { '{' } else { ',' });
+                page.push_str(label);
+                page.push_str("=\"");
+                push_escaped(page, text);
+                page.push('"');
+            }
+            page.push_str(if labels.is_empty() { " " } else { "} " });
+            let _ = writeln!(page, "{value}");
+        }
+    }
+}
+
+/// The format's three escapes.
+fn push_escaped(page: &mut String, value: &str) {
+    if !value.contains(['\\', '"', '\n']) {
+        return page.push_str(value);
+    }
+    for c in value.chars() {
+        match c {
+            '\\' => page.push_str("\\\\"),
+            '"' => page.push_str("\\\""),
+            '\n' => page.push_str("\\n"),
+            c => page.push(c),
+        }
     }
 }
 
@@ -111,14 +137,11 @@ fn float(value: u64) -> f64 {
     value as f64
 }
 
-fn label(name: &str, value: impl Into<String>) -> LabelPair {
-    let mut pair = LabelPair::default();
-    pair.set_name(name.to_owned());
-    pair.set_value(value.into());
-    pair
+fn label<'a>(name: &'static str, value: impl Into<Cow<'a, str>>) -> Label<'a> {
+    (name, value.into())
 }
 
-fn one(value: f64) -> impl Iterator<Item = Row> {
+fn one<'a>(value: f64) -> impl Iterator<Item = Row<'a>> {
     std::iter::once((Vec::new(), value))
 }
 
@@ -180,8 +203,8 @@ fn ports(families: &mut Families, scrape: &Scrape<'_>) {
     families.gauge("chukei_port_info", "Interface, driver and mode of a port; always 1.", info);
 }
 
-fn drops(families: &mut Families, scrape: &Scrape<'_>) {
-    let (ports, tenants) = (&scrape.router.ports, &scrape.router.tenants);
+fn drops(families: &mut Families, scrape: &Scrape<'_>, tenants: &[Sampled<'_>]) {
+    let ports = &scrape.router.ports;
     let reason_label = |reason: DropReason| label("reason", reason.label());
     let total = |reason: DropReason| {
         let of_ports: u64 = ports.iter().map(|port| port.counters.drops.get(reason)).sum();
@@ -204,33 +227,33 @@ fn drops(families: &mut Families, scrape: &Scrape<'_>) {
         "chukei_tenant_dropped_packets_total",
         "Packets of a tenant that were lost; only reasons that occurred.",
         tenants.iter().flat_map(|tenant| {
-            tenant.counters.drops.occurred().map(move |(reason, n)| (vec![tenant_label(&tenant.config), reason_label(reason)], n))
+            tenant.counters.drops.occurred().map(move |(reason, n)| (vec![tenant_label(tenant.config), reason_label(reason)], n))
         }),
     );
 }
 
-fn tenant_label(config: &TenantConfig) -> LabelPair {
+fn tenant_label(config: &TenantConfig) -> Label<'_> {
     label("tenant", &*config.name)
 }
 
-fn tenants(families: &mut Families, tenants: &[TenantEntry]) {
+fn tenants(families: &mut Families, tenants: &[Sampled<'_>]) {
     let traffic = |pick: fn(&Traffic) -> u64| {
         tenants.iter().flat_map(move |tenant| {
-            let row = move |direction, traffic| (vec![tenant_label(&tenant.config), label("direction", direction)], pick(traffic));
+            let row = move |direction, traffic| (vec![tenant_label(tenant.config), label("direction", direction)], pick(traffic));
             [row(FROM_OFFICE, &tenant.counters.office_to_cloud), row(FROM_CLOUD, &tenant.counters.cloud_to_office)]
         })
     };
     families.counter("chukei_tenant_packets_total", "Inner packets forwarded.", traffic(|t| t.packets.get()));
     families.counter("chukei_tenant_bytes_total", "Bytes of inner packets forwarded.", traffic(|t| t.bytes.get()));
 
-    let counters = |pick: fn(&TenantCounters) -> u64| tenants.iter().map(move |t| (vec![tenant_label(&t.config)], pick(&t.counters)));
+    let counters = |pick: fn(&TenantCounters) -> u64| tenants.iter().map(move |t| (vec![tenant_label(t.config)], pick(&t.counters)));
     families.counter("chukei_tenant_sessions_opened_total", "Sessions opened.", counters(|c| c.sessions_opened.get()));
     families.counter(
         "chukei_tenant_icmp_errors_sent_total",
         "ICMP errors sent to the tenant's hosts.",
         counters(|c| c.icmp_errors_sent.get()),
     );
-    let gauges = |pick: fn(&TenantEntry) -> u64| tenants.iter().map(move |t| (vec![tenant_label(&t.config)], float(pick(t))));
+    let gauges = |pick: fn(&Sampled<'_>) -> u64| tenants.iter().map(move |t| (vec![tenant_label(t.config)], float(pick(t))));
     families.gauge("chukei_tenant_sessions", "Sessions alive.", gauges(|t| t.counters.sessions.get()));
     families.gauge("chukei_tenant_sessions_limit", "Sessions the tenant may have.", gauges(|t| t.config.limits.sessions.get().into()));
     families.gauge("chukei_tenant_queued_packets", "Packets that wait for the tenant's turn.", gauges(|t| t.counters.queued.get()));
@@ -238,13 +261,13 @@ fn tenants(families: &mut Families, tenants: &[TenantEntry]) {
     isolation(families, tenants);
 }
 
-fn isolation(families: &mut Families, tenants: &[TenantEntry]) {
-    let gauges = |pick: fn(&TenantConfig) -> u64| tenants.iter().map(move |t| (vec![tenant_label(&t.config)], float(pick(&t.config))));
+fn isolation(families: &mut Families, tenants: &[Sampled<'_>]) {
+    let gauges = |pick: fn(&TenantConfig) -> u64| tenants.iter().map(move |t| (vec![tenant_label(t.config)], float(pick(t.config))));
     families.gauge("chukei_tenant_isolated", "1 while an operator has cut the tenant off.", gauges(|c| c.isolated.into()));
     let classes = tenants.iter().flat_map(|tenant| {
         TrafficClass::ALL.map(|class| {
             let isolated = tenant.config.isolated_classes[class as usize];
-            (vec![tenant_label(&tenant.config), label("class", class.label())], f64::from(u8::from(isolated)))
+            (vec![tenant_label(tenant.config), label("class", class.label())], f64::from(u8::from(isolated)))
         })
     });
     families.gauge("chukei_class_isolated", "1 while an operator has cut the tenant's traffic class off.", classes);
@@ -266,12 +289,12 @@ fn rules_in(config: &TenantConfig, state: RuleState) -> u64 {
     (services + callbacks) as u64
 }
 
-fn tunnels(families: &mut Families, scrape: &Scrape<'_>) {
+fn tunnels(families: &mut Families, scrape: &Scrape<'_>, tenants: &[Sampled<'_>]) {
     let all = || {
-        scrape.router.tenants.iter().flat_map(|tenant| {
+        tenants.iter().flat_map(|tenant| {
             tenant.config.tunnels.iter().zip(&tenant.tunnel_counters).map(move |(tunnel, counters)| {
-                let labels = move || vec![tenant_label(&tenant.config), label("tunnel", &*tunnel.name)];
-                (labels, &**counters)
+                let labels = move || vec![tenant_label(tenant.config), label("tunnel", &*tunnel.name)];
+                (labels, counters)
             })
         })
     };

@@ -40,10 +40,7 @@ async fn scrape(State(relay): State<Arc<Relay>>) -> Response {
         generation: state.generation,
         last_reload: state.last_reload,
     });
-    match page {
-        Ok(page) => ([(header::CONTENT_TYPE, metrics::content_type())], page).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+    ([(header::CONTENT_TYPE, metrics::content_type())], page).into_response()
 }
 
 /// Alive: every worker polls.

@@ -27,6 +27,10 @@ impl Counter {
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
+
+    fn snapshot(&self) -> Self {
+        Self(AtomicU64::new(self.get()))
+    }
 }
 
 /// Lost packets by reason.
@@ -78,6 +82,10 @@ impl Traffic {
         self.packets.add(packets);
         self.bytes.add(bytes as u64);
     }
+
+    fn snapshot(&self) -> Self {
+        Self { packets: self.packets.snapshot(), bytes: self.bytes.snapshot() }
+    }
 }
 
 /// What the relay counts for one tenant.
@@ -101,6 +109,23 @@ pub struct TenantCounters {
     pub icmp_errors_sent: Counter,
 }
 
+impl TenantCounters {
+    /// A copy of a moment ago, for which each counter is read once.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        Self {
+            office_to_cloud: self.office_to_cloud.snapshot(),
+            cloud_to_office: self.cloud_to_office.snapshot(),
+            drops: DropCounters(self.drops.0.each_ref().map(Counter::snapshot)),
+            sessions: self.sessions.snapshot(),
+            mappings: self.mappings.snapshot(),
+            queued: self.queued.snapshot(),
+            sessions_opened: self.sessions_opened.snapshot(),
+            icmp_errors_sent: self.icmp_errors_sent.snapshot(),
+        }
+    }
+}
+
 /// What the relay counts for one tunnel.
 #[derive(Debug, Default)]
 pub struct TunnelCounters {
@@ -120,6 +145,23 @@ pub struct TunnelCounters {
     pub heard_at_nanos: Counter,
     /// Moves of the peer to another address or port.
     pub roams: Counter,
+}
+
+impl TunnelCounters {
+    /// A copy of a moment ago, for which each counter is read once.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        Self {
+            received: self.received.snapshot(),
+            transmitted: self.transmitted.snapshot(),
+            handshakes: self.handshakes.snapshot(),
+            up: self.up.snapshot(),
+            changed_at_nanos: self.changed_at_nanos.snapshot(),
+            handshake_at_nanos: self.handshake_at_nanos.snapshot(),
+            heard_at_nanos: self.heard_at_nanos.snapshot(),
+            roams: self.roams.snapshot(),
+        }
+    }
 }
 
 /// What the relay counts for one port.

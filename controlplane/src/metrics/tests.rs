@@ -26,7 +26,6 @@ fn page(router: &RouterConfig) -> String {
         generation: 3,
         last_reload: (true, moment),
     })
-    .expect("a page")
 }
 
 fn value<'a>(page: &'a str, series: &str) -> Option<&'a str> {
@@ -92,4 +91,11 @@ fn a_country_of_tenants_is_scraped_in_a_blink() {
     assert!(page.lines().count() > 1_788 * 20);
     // 100 ms in a release build; a debug build on a shared machine gets room to breathe.
     assert!(took < std::time::Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn a_name_cannot_break_out_of_its_quotes() {
+    let page = page(&router([tenant("a\"} 1\nevil{x=\"\\")]));
+    assert!(page.contains(r#"chukei_tenant_isolated{tenant="a\"} 1\nevil{x=\"\\"} 0"#), "{page}");
+    assert!(!page.lines().any(|line| line.starts_with("evil")));
 }
