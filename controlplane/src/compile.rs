@@ -11,8 +11,8 @@ use dataplane::router_config::{AttachmentId, EndpointId, PortId, RouterConfig, R
 use ipnetwork::Ipv4Network;
 
 use crate::config::{
-    Allow, Attachment, Callback, Class, EndpointKind, Governance, KeyFileError, RelayConfigModel, Service, ServiceDestinations, Source,
-    SourceTranslation, Tenant, TunnelKind, Vlan, read_key,
+    Allow, Attachment, Callback, Class, Endpoint, EndpointKind, Governance, KeyFileError, KeyStore, Port, RelayConfigModel, Service,
+    ServiceDestinations, Source, SourceTranslation, Tenant, TunnelKind, Validity, Vlan,
 };
 
 /// The secrets of a configuration, read once, so that a cut-off or a date never depends on files.
@@ -20,14 +20,14 @@ use crate::config::{
 pub struct Keys(HashMap<PathBuf, SecretKey>);
 
 impl Keys {
-    /// Read every key file that `model` names.
+    /// Every key file that `model` names, read by `store` or known to it.
     ///
     /// # Errors
     /// Every file that is refused, and why.
-    pub fn read(model: &RelayConfigModel) -> Result<Self, Vec<(PathBuf, KeyFileError)>> {
+    pub fn read(model: &RelayConfigModel, store: &mut KeyStore) -> Result<Self, Vec<(PathBuf, KeyFileError)>> {
         let (mut keys, mut refused) = (HashMap::new(), Vec::new());
         for path in key_files(model) {
-            match read_key(path) {
+            match store.read(path) {
                 Ok(key) => drop(keys.insert(path.to_owned(), SecretKey(*key))),
                 Err(error) => refused.push((path.to_owned(), error)),
             }
@@ -56,14 +56,96 @@ fn key_files(model: &RelayConfigModel) -> impl Iterator<Item = &Path> {
 /// What the data plane does at the Unix time `now`. Counters start at zero.
 #[must_use]
 pub fn compile(model: &RelayConfigModel, keys: &Keys, now: i64) -> RouterConfig {
-    let ports = model.ports.iter().map(|port| compiled::PortConfig {
+    Compiler::default().compile(model, keys, now)
+}
+
+/// Compiles, and compiles again only the tenants that are not as they were. An unchanged tenant is the very same `Arc`.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    ports: Vec<Port>,
+    endpoints: Vec<Endpoint>,
+    tenants: HashMap<String, CompiledTenant>,
+}
+
+#[derive(Debug)]
+struct CompiledTenant {
+    from: Arc<Tenant>,
+    config: Arc<TenantConfig>,
+    /// The Unix times between which its rules' validity is as it was compiled: from this one to before the other.
+    since: i64,
+    until: Option<i64>,
+}
+
+impl CompiledTenant {
+    fn holds(&self, tenant: &Arc<Tenant>, keys: &Keys, now: i64) -> bool {
+        let same_secret = |(tunnel, compiled): (&crate::config::Tunnel, &compiled::TunnelConfig)| {
+            let TunnelKind::WireGuard { preshared_key_file, .. } = &tunnel.kind;
+            let compiled::TunnelKind::WireGuard { preshared_key, .. } = &compiled.kind;
+            preshared_key_file.as_deref().map(|path| keys.get(path)) == *preshared_key
+        };
+        // Files that did not change give the same model; keys and the date change without them.
+        Arc::ptr_eq(&self.from, tenant)
+            && self.since <= now
+            && self.until.is_none_or(|until| now < until)
+            && tenant.tunnels.iter().zip(&self.config.tunnels).all(same_secret)
+    }
+}
+
+impl Compiler {
+    /// What the data plane does at the Unix time `now`. Counters start at zero.
+    #[must_use]
+    pub fn compile(&mut self, model: &RelayConfigModel, keys: &Keys, now: i64) -> RouterConfig {
+        if self.ports != model.ports || self.endpoints != model.endpoints {
+            // Tenants have numbers and MTUs of ports and endpoints in them.
+            self.tenants.clear();
+            (self.ports, self.endpoints) = (model.ports.clone(), model.endpoints.clone());
+        }
+        let mut previous = std::mem::take(&mut self.tenants);
+        let tenants = model.tenants.iter().map(|tenant| {
+            let (id, known) = previous.remove_entry(&tenant.id).map_or_else(|| (tenant.id.clone(), None), |(id, known)| (id, Some(known)));
+            let known = known.filter(|known| known.holds(tenant, keys, now)).unwrap_or_else(|| CompiledTenant {
+                from: Arc::clone(tenant),
+                config: Arc::new(tenant_config(model, tenant, keys, now)),
+                since: now,
+                until: next_boundary_after(tenant, now),
+            });
+            let config = Arc::clone(&known.config);
+            self.tenants.insert(id, known);
+            entry(config)
+        });
+        RouterConfig {
+            tenants: tenants.collect(),
+            ports: model.ports.iter().map(port_config).collect(),
+            endpoints: model.endpoints.iter().map(|endpoint| endpoint_config(endpoint, keys)).collect(),
+            conventional_lgwan: model.conventional_lgwan.clone(),
+        }
+    }
+
+    /// The first Unix time at which a rule of what was compiled last becomes valid or stops being so.
+    #[must_use]
+    pub fn next_boundary(&self) -> Option<i64> {
+        self.tenants.values().filter_map(|tenant| tenant.until).min()
+    }
+}
+
+fn next_boundary_after(tenant: &Tenant, now: i64) -> Option<i64> {
+    let rules = tenant.services.iter().map(|service| &service.governance).chain(tenant.callbacks.iter().map(|rule| &rule.governance));
+    let boundaries = |validity: &Validity| [validity.starts_at_unix(), validity.ends_at_unix()];
+    rules.flat_map(|rule| boundaries(&rule.validity)).flatten().filter(|boundary| *boundary > now).min()
+}
+
+fn port_config(port: &Port) -> compiled::PortConfig {
+    compiled::PortConfig {
         name: port.name.as_str().into(),
         address: port.address,
         gateway: port.gateway,
         mtu: port.mtu,
         counters: Arc::default(),
-    });
-    let endpoints = model.endpoints.iter().map(|endpoint| compiled::EndpointConfig {
+    }
+}
+
+fn endpoint_config(endpoint: &Endpoint, keys: &Keys) -> compiled::EndpointConfig {
+    compiled::EndpointConfig {
         name: endpoint.name.as_str().into(),
         port: PortId(small(endpoint.port.0)),
         kind: match &endpoint.kind {
@@ -71,18 +153,12 @@ pub fn compile(model: &RelayConfigModel, keys: &Keys, now: i64) -> RouterConfig 
                 compiled::EndpointKind::WireGuard { listen: *listen, private_key: keys.get(private_key_file) }
             }
         },
-    });
-    RouterConfig {
-        ports: ports.collect(),
-        endpoints: endpoints.collect(),
-        conventional_lgwan: model.conventional_lgwan.clone(),
-        tenants: model.tenants.iter().map(|tenant| entry(tenant_config(model, tenant, keys, now))).collect(),
     }
 }
 
-fn entry(config: TenantConfig) -> compiled::TenantEntry {
+fn entry(config: Arc<TenantConfig>) -> compiled::TenantEntry {
     let tunnel_counters = config.tunnels.iter().map(|_| Arc::default()).collect();
-    compiled::TenantEntry { config: Arc::new(config), counters: Arc::default(), tunnel_counters }
+    compiled::TenantEntry { config, counters: Arc::default(), tunnel_counters }
 }
 
 fn tenant_config(model: &RelayConfigModel, tenant: &Tenant, keys: &Keys, now: i64) -> TenantConfig {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ use dataplane::router_config::RouterConfig;
 use time::OffsetDateTime;
 
 use crate::clock;
-use crate::config::{Problem, Severity};
+use crate::compile::Compiler;
+use crate::config::{Loader, Problem, Severity};
 use crate::isolation::{Isolation, Isolations, Scope, class_of};
 use crate::peers::Peers;
 use crate::registry::{Changes, Registry};
@@ -35,10 +36,8 @@ pub struct Relay {
     pub nics: Vec<NicDescription>,
     /// When it started.
     pub started: OffsetDateTime,
-    /// relay.yaml.
-    pub(crate) path: PathBuf,
-    /// One reload at a time.
-    pub(crate) reloading: tokio::sync::Mutex<()>,
+    /// Reads relay.yaml and all it names; one reload at a time.
+    pub(crate) loader: Arc<tokio::sync::Mutex<Loader>>,
     state: Mutex<State>,
     polls: Mutex<Vec<(u64, Instant)>>,
 }
@@ -59,6 +58,7 @@ pub struct State {
     /// Whether the files were accepted when they were last read, and when that was.
     pub last_reload: (bool, OffsetDateTime),
     publisher: Publisher<RouterConfig>,
+    compiler: Compiler,
     /// Unix time at which a rule becomes valid or stops being so.
     next_boundary: Option<i64>,
 }
@@ -101,10 +101,12 @@ impl State {
         let file = directory.join("isolations.json");
         let isolations = Isolations::load(&file).map_err(|error| about(error, &file))?;
         let mut registry = Registry::default();
-        let mut router = compile(&setup, &isolations, now);
+        let mut compiler = Compiler::default();
+        let mut router = compile(&setup, &mut compiler, &isolations, now);
         registry.attach(&mut router, now);
         let mut state = Self {
-            next_boundary: setup.next_boundary_after(now.unix_timestamp()),
+            next_boundary: compiler.next_boundary(),
+            compiler,
             setup: Arc::new(setup),
             registry,
             isolations,
@@ -131,10 +133,10 @@ impl State {
 
     /// Compile what is configured and cut off at `now`, and hand it to the workers.
     pub(crate) fn publish(&mut self, now: OffsetDateTime) -> Changes {
-        let mut router = compile(&self.setup, &self.isolations, now);
+        let mut router = compile(&self.setup, &mut self.compiler, &self.isolations, now);
         let changes = self.registry.attach(&mut router, now);
         self.generation = self.publisher.publish(router);
-        self.next_boundary = self.setup.next_boundary_after(now.unix_timestamp());
+        self.next_boundary = self.compiler.next_boundary();
         changes
     }
 
@@ -188,13 +190,12 @@ impl State {
     }
 }
 
-/// Compiled values are fresh, so that writing cut-offs into them touches nothing a worker holds.
-fn compile(setup: &Setup, isolations: &Isolations, now: OffsetDateTime) -> RouterConfig {
-    let mut router = setup.compile(now.unix_timestamp());
-    for entry in &mut router.tenants {
-        if let Some(config) = Arc::get_mut(&mut entry.config) {
-            isolations.apply(config);
-        }
+/// Cut-offs are written into copies: what the compiler keeps is as the files say, and what a worker holds is never touched.
+fn compile(setup: &Setup, compiler: &mut Compiler, isolations: &Isolations, now: OffsetDateTime) -> RouterConfig {
+    let mut router = setup.compile(compiler, now.unix_timestamp());
+    let concerned: HashSet<&str> = isolations.list().iter().map(|isolation| isolation.scope.tenant.as_str()).collect();
+    for entry in router.tenants.iter_mut().filter(|entry| concerned.contains(&*entry.config.name)) {
+        isolations.apply(Arc::make_mut(&mut entry.config));
     }
     router
 }
@@ -202,14 +203,13 @@ fn compile(setup: &Setup, isolations: &Isolations, now: OffsetDateTime) -> Route
 impl Relay {
     /// A relay whose workers run.
     #[must_use]
-    pub fn new(path: PathBuf, state: State, workers: Workers, nics: Vec<NicDescription>) -> Self {
+    pub fn new(loader: Loader, state: State, workers: Workers, nics: Vec<NicDescription>) -> Self {
         let polls = workers.counters().iter().map(|counters| (counters.polls.get(), Instant::now())).collect();
         Self {
             workers,
             nics,
             started: clock::now(),
-            path,
-            reloading: tokio::sync::Mutex::default(),
+            loader: Arc::new(tokio::sync::Mutex::new(loader)),
             state: Mutex::new(state),
             polls: Mutex::new(polls),
         }

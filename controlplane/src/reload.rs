@@ -1,10 +1,13 @@
 //! Reading the files again: all of them count, or none.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use crate::clock;
-use crate::config::{Problem, Severity};
+use crate::config::{Effort, Problem, Severity};
 use crate::registry::Changes;
 use crate::relay::Relay;
-use crate::setup::Setup;
+use crate::setup::{Accepted, Setup};
 
 /// What an accepted reload did.
 #[derive(Debug)]
@@ -17,6 +20,26 @@ pub struct Reloaded {
     pub generation: u64,
     /// Whether every worker works with it already.
     pub adopted: bool,
+    /// How much of the files was read.
+    pub effort: Effort,
+    /// From the request to the last worker's new generation.
+    pub took: Duration,
+}
+
+impl Reloaded {
+    /// How long it took and for what, as a person reads it.
+    #[must_use]
+    pub fn cost(&self) -> String {
+        let Effort { files, read, parsed } = self.effort;
+        format!(
+            "took {:.1} ms: of {files} tenant files {read} were read and {parsed} parsed, the others are as they were",
+            millis(self.took)
+        )
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 /// Why a reload changed nothing.
@@ -36,25 +59,30 @@ impl Relay {
     /// # Errors
     /// Why nothing was changed. The refusal has been logged.
     pub async fn reload(&self, who: &str) -> Result<Reloaded, ReloadRefused> {
-        let _one_at_a_time = self.reloading.lock().await;
-        let path = self.path.clone();
-        // Thousands of files take a second, in which the watchdog and the scrapes go on.
-        let loaded = tokio::task::spawn_blocking(move || Setup::load(&path)).await;
-        let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let asked = Instant::now();
+        let mut loader = Arc::clone(&self.loader).lock_owned().await;
+        // Thousands of new files take a second, in which the watchdog and the scrapes go on.
+        let loaded = tokio::task::spawn_blocking(move || (Setup::load(&mut loader), loader)).await;
+        // Held until the end: one reload at a time.
+        let (loaded, _loader) = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let result = match loaded {
-            Ok((setup, warnings)) => self.accept(setup, warnings),
+            Ok(accepted) => self.accept(accepted),
             Err(problems) => Err(ReloadRefused::Problems(problems)),
         };
         self.state().last_reload = (result.is_ok(), clock::now());
         let result = match result {
-            Ok(reloaded) => Ok(Reloaded { adopted: self.adopted(reloaded.generation).await, ..reloaded }),
+            Ok(reloaded) => {
+                let adopted = self.adopted(reloaded.generation).await;
+                Ok(Reloaded { adopted, took: asked.elapsed(), ..reloaded })
+            }
             Err(refused) => Err(refused),
         };
         log(who, &result);
         result
     }
 
-    fn accept(&self, setup: Setup, mut warnings: Vec<Problem>) -> Result<Reloaded, ReloadRefused> {
+    fn accept(&self, accepted: Accepted) -> Result<Reloaded, ReloadRefused> {
+        let Accepted { setup, mut warnings, effort } = accepted;
         let mut state = self.state();
         let fixed = setup.needs_restart(&state.setup);
         if !fixed.is_empty() {
@@ -62,16 +90,22 @@ impl Relay {
         }
         let changes = state.replace(setup, clock::now());
         warnings.extend(state.unmatched_isolations());
-        Ok(Reloaded { changes, warnings, generation: state.generation, adopted: false })
+        Ok(Reloaded { changes, warnings, generation: state.generation, adopted: false, effort, took: Duration::ZERO })
     }
 }
 
 fn log(who: &str, result: &Result<Reloaded, ReloadRefused>) {
     match result {
-        Ok(Reloaded { changes, warnings, generation, .. }) => {
+        Ok(reloaded) => {
+            let Reloaded { changes, warnings, generation, effort, took, .. } = reloaded;
             log_problems(warnings);
             let Changes { added, changed, removed, unchanged } = changes;
-            tracing::info!(target: "audit", who, generation, ?added, ?changed, ?removed, unchanged, "configuration reloaded");
+            let Effort { files, read, parsed } = effort;
+            let took_ms = millis(*took);
+            tracing::info!(
+                target: "audit", who, generation, ?added, ?changed, ?removed, unchanged, files, read, parsed, took_ms,
+                "configuration reloaded"
+            );
         }
         Err(refused) => {
             if let ReloadRefused::Problems(problems) = refused {

@@ -17,12 +17,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Problem, RelayConfigModel};
+use crate::config::{Loader, Problem, RelayConfigModel};
 use crate::peers::INITIATIONS_PER_SECOND;
 use crate::ports::Ports;
 use crate::relay::{Relay, State};
 use crate::sd_notify::Notifier;
-use crate::setup::Setup;
+use crate::setup::{Accepted, Setup};
 use crate::workers::{NoAnswer, WorkerLink, Workers};
 use crate::{api, clock, metrics_server, reload};
 
@@ -37,10 +37,9 @@ pub struct ConfigurationRefused(Vec<String>);
 /// Why it could not start, or go on.
 pub fn run(path: &Path) -> anyhow::Result<()> {
     forbid_core_dumps();
-    let (setup, warnings) = Setup::load(path).map_err(|problems| refusal(&problems))?;
-    reload::log_problems(&warnings);
+    let (loader, setup) = load(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { serve(path, setup, signalled()?, |_| ()).await })
+    runtime.block_on(async { serve(loader, setup, signalled()?, |_| ()).await })
 }
 
 /// Ends with SIGTERM or SIGINT.
@@ -88,10 +87,9 @@ pub fn start_embedded(path: &Path) -> anyhow::Result<Embedded> {
     let thread = std::thread::Builder::new().name("relay".to_owned()).spawn(move || {
         let refused = ready.clone();
         let body = || -> anyhow::Result<()> {
-            let (setup, warnings) = Setup::load(&path).map_err(|problems| refusal(&problems))?;
-            reload::log_problems(&warnings);
+            let (loader, setup) = load(&path)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(serve(&path, setup, async { drop(stopped.await) }, move |relay| drop(ready.send(Ok(relay)))))
+            runtime.block_on(serve(loader, setup, async { drop(stopped.await) }, move |relay| drop(ready.send(Ok(relay)))))
         };
         if let Err(error) = body() {
             tracing::error!("{error:#}");
@@ -110,12 +108,19 @@ fn forbid_core_dumps() {
     }
 }
 
+fn load(path: &Path) -> anyhow::Result<(Loader, Setup)> {
+    let mut loader = Setup::loader(path);
+    let Accepted { setup, warnings, .. } = Setup::load(&mut loader).map_err(|problems| refusal(&problems))?;
+    reload::log_problems(&warnings);
+    Ok((loader, setup))
+}
+
 fn refusal(problems: &[Problem]) -> ConfigurationRefused {
     ConfigurationRefused(problems.iter().map(Problem::to_string).collect())
 }
 
 /// Until `stop` is ready. `ready` hears of the relay when its worker runs.
-async fn serve(path: &Path, setup: Setup, stop: impl Future<Output = ()>, ready: impl FnOnce(Arc<Relay>)) -> anyhow::Result<()> {
+async fn serve(loader: Loader, setup: Setup, stop: impl Future<Output = ()>, ready: impl FnOnce(Arc<Relay>)) -> anyhow::Result<()> {
     let notifier = Notifier::from_environment();
     // From here on SIGHUP asks for a reload; before, it would end the process, and with ports taken over it must not.
     let hangup = signal(SignalKind::hangup())?;
@@ -130,7 +135,7 @@ async fn serve(path: &Path, setup: Setup, stop: impl Future<Output = ()>, ready:
     let parts = WorkerParts { ports: nics, pool, config: state.reader(), counters: Arc::clone(&counters), seed: secret_seed()?, cpu: None };
     let worker = thread::spawn(parts).context("start the worker")?;
     let workers = Workers::new(vec![Box::new(Linked { handle: worker, counters })]);
-    let relay = Arc::new(Relay::new(path.to_owned(), state, workers, descriptions));
+    let relay = Arc::new(Relay::new(loader, state, workers, descriptions));
     listeners.serve(&relay);
     tokio::spawn(pump(Arc::clone(&relay)));
     tokio::spawn(call_known_peers(Arc::clone(&relay)));

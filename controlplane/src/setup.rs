@@ -4,8 +4,19 @@ use std::path::Path;
 
 use dataplane::router_config::RouterConfig;
 
-use crate::compile::{Keys, compile};
-use crate::config::{self, Loaded, Problem, Purpose, RelayConfigModel, Severity};
+use crate::compile::{Compiler, Keys};
+use crate::config::{Effort, Loaded, Loader, Problem, Purpose, RelayConfigModel, Severity};
+
+/// What [`Setup::load`] accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The configuration.
+    pub setup: Setup,
+    /// What is odd about the files all the same.
+    pub warnings: Vec<Problem>,
+    /// How much was read.
+    pub effort: Effort,
+}
 
 /// An accepted configuration.
 #[derive(Debug)]
@@ -16,37 +27,33 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Read relay.yaml at `path` and all that it names; gives the warnings as well.
+    /// What reads relay.yaml at `path`, and all that it names, for [`Self::load`].
+    #[must_use]
+    pub fn loader(path: &Path) -> Loader {
+        Loader::new(path, Purpose::Run)
+    }
+
+    /// Read the configuration, or what changed since `loader` read it last.
     ///
     /// # Errors
     /// All problems, warnings among them, where one of them is an error.
-    pub fn load(path: &Path) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let Loaded { relay, mut problems } = config::load(path, Purpose::Run);
+    pub fn load(loader: &mut Loader) -> Result<Accepted, Vec<Problem>> {
+        let Loaded { relay, mut problems, effort } = loader.load();
         let Some(model) = relay else { return Err(problems) };
-        let keys = Keys::read(&model).unwrap_or_else(|refused| {
+        let keys = Keys::read(&model, loader.keys()).unwrap_or_else(|refused| {
             problems.extend(refused.iter().map(|(file, error)| problem(&file.display().to_string(), error.to_string())));
             Keys::default()
         });
         if problems.iter().any(|problem| problem.severity == Severity::Error) {
             return Err(problems);
         }
-        Ok((Self { model, keys }, problems))
+        Ok(Accepted { setup: Self { model, keys }, warnings: problems, effort })
     }
 
-    /// What the data plane does at the Unix time `now`.
+    /// What the data plane does at the Unix time `now`. `compiler` knows what it compiled last.
     #[must_use]
-    pub fn compile(&self, now: i64) -> RouterConfig {
-        compile(&self.model, &self.keys, now)
-    }
-
-    /// The first Unix time after `now` at which a rule becomes valid or stops being so.
-    #[must_use]
-    pub fn next_boundary_after(&self, now: i64) -> Option<i64> {
-        let tenants = &self.model.tenants;
-        let services = tenants.iter().flat_map(|tenant| tenant.services.iter().map(|service| &service.governance));
-        let callbacks = tenants.iter().flat_map(|tenant| tenant.callbacks.iter().map(|callback| &callback.governance));
-        let boundaries = services.chain(callbacks).flat_map(|rule| [rule.validity.starts_at_unix(), rule.validity.ends_at_unix()]);
-        boundaries.flatten().filter(|boundary| *boundary > now).min()
+    pub fn compile(&self, compiler: &mut Compiler, now: i64) -> RouterConfig {
+        compiler.compile(&self.model, &self.keys, now)
     }
 
     /// What differs from `running` and cannot be changed while the relay runs, as relay.yaml names it.

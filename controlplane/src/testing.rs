@@ -260,10 +260,11 @@ source:
     /// A relay on this site with a fake worker, at `now`. It needs a runtime; its worker is alive while the runtime turns.
     pub(crate) fn start(&self, now: time::OffsetDateTime) -> Arc<Relay> {
         let path = self.path("relay.yaml");
-        let (setup, _) = Setup::load(&path).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let mut loader = Setup::loader(&path);
+        let setup = Setup::load(&mut loader).unwrap_or_else(|problems| panic!("{problems:?}")).setup;
         let state = State::start(setup, now).expect("a state directory");
         let worker = FakeWorker::new(state.reader());
-        let relay = Arc::new(Relay::new(path, state, Workers::new(vec![Box::new(worker)]), Vec::new()));
+        let relay = Arc::new(Relay::new(loader, state, Workers::new(vec![Box::new(worker)]), Vec::new()));
         let pumped = Arc::clone(&relay);
         tokio::spawn(async move { pumped.workers.pump(|_, _, _| {}).await });
         relay

@@ -57,8 +57,9 @@ fn done(reloaded: &Reloaded) -> Done {
     let (added, changed, removed) = (added.len(), changed.len(), removed.len());
     Done {
         message: format!(
-            "configuration {}: {added} tenants added, {changed} changed, {removed} removed, {unchanged} left alone",
-            reloaded.generation
+            "configuration {}: {added} tenants added, {changed} changed, {removed} removed, {unchanged} left alone; {}",
+            reloaded.generation,
+            reloaded.cost()
         ),
         warnings: reloaded.warnings.iter().map(ToString::to_string).collect(),
         effective: reloaded.adopted,

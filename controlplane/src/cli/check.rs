@@ -11,7 +11,7 @@ use crate::config::{self, Loaded, Purpose, Severity};
 
 /// Print the problems; success where none is an error.
 pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let Loaded { relay, problems } = config::load(path, Purpose::Check);
+    let Loaded { relay, problems, .. } = config::load(path, Purpose::Check);
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     let warnings = problems.len() - errors;
     if json {

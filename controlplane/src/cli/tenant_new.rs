@@ -122,7 +122,7 @@ impl TenantNew {
     }
 
     fn load(&self, otherwise: &str) -> anyhow::Result<RelayConfigModel> {
-        let Loaded { relay, problems } = config::load(&self.config.config, Purpose::Check);
+        let Loaded { relay, problems, .. } = config::load(&self.config.config, Purpose::Check);
         let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).map(Problem::to_string);
         relay.with_context(|| format!("{otherwise}:\n{}", errors.collect::<Vec<_>>().join("\n")))
     }

@@ -97,7 +97,7 @@ fn a_callback_without_as_shows_each_host_by_its_own_address() {
 #[test]
 fn every_key_file_is_read_once_and_a_refused_one_is_named() {
     let model = model(BASE);
-    let refused = Keys::read(&model).expect_err("the directory is gone");
+    let refused = Keys::read(&model, &mut KeyStore::default()).expect_err("the directory is gone");
     assert_eq!(refused.len(), 1);
     assert!(refused[0].0.ends_with("relay.key") && matches!(refused[0].1, KeyFileError::Missing));
 }

@@ -4,17 +4,21 @@
 //! positions), `relay_file`/`tenant_file` (nodes -> values with positions) and `validate` (what
 //! values mean to each other, across files); `resolve` then drops the positions. A step that fails
 //! for one file or value goes on with the others, and what depends on a failed value stays silent.
+//! [`Loader`] keeps what each file gave, so that a reload does all this for changed files only.
 //! `configs/README.md` describes the language.
 
 mod bit_rate;
 mod fields;
+mod key_store;
 pub mod keys;
+mod loader;
 pub mod model;
 mod problem;
 mod relay_file;
 mod resolve;
 mod scalars;
 mod source;
+mod stamp;
 mod tenant_file;
 mod tree;
 mod validate;
@@ -23,17 +27,17 @@ mod validate;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 pub use bit_rate::in_words as rate_in_words;
+pub use key_store::KeyStore;
 pub use keys::{KeyFileError, KeyKind, read_key};
+pub use loader::{Effort, Loader};
 pub use model::*;
 pub use problem::{Problem, Severity};
 pub use scalars::{IDENTIFIER_HELP, is_identifier};
 
 use problem::{At, Problems};
 use relay_file::RelayFile;
-use tenant_file::TenantFile;
 
 /// What the configuration is loaded for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,24 +55,23 @@ pub struct Loaded {
     pub relay: Option<RelayConfigModel>,
     /// Sorted by file and line.
     pub problems: Vec<Problem>,
+    /// How much of it was read.
+    pub effort: Effort,
 }
 
 /// More files than any relay has tenants.
 const MOST_TENANT_FILES: usize = 10_000;
 
-/// All files as read, before anything is known about how they fit together.
+/// The relay file as read, before anything is known about how it fits its tenants.
 #[derive(Debug)]
-struct Files {
-    relay_at: At,
+struct RelaySide {
+    at: At,
     /// Paths in the files are relative to it.
     directory: PathBuf,
-    relay: RelayFile,
-    tenants: Vec<TenantFile>,
-    /// A tenant file could not be read at all: names that nobody defines may stand in it.
-    some_unreadable: bool,
+    file: RelayFile,
 }
 
-impl Files {
+impl RelaySide {
     fn resolve_path(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }
@@ -76,50 +79,15 @@ impl Files {
 
 /// Loads the relay file at `path` and the tenant files that it names.
 pub fn load(path: &Path, purpose: Purpose) -> Loaded {
-    let mut problems = Problems::default();
-    let relay = read_files(path, &mut problems).and_then(|files| {
-        validate::validate(&files, purpose, &mut problems);
-        if problems.has_errors() {
-            return None;
-        }
-        let relay = resolve::resolve(&files);
-        if relay.is_none() {
-            problems.error(&files.relay_at, "is refused without a reason; this is a fault of chukei: please report it");
-        }
-        relay
-    });
-    Loaded { relay, problems: problems.into_sorted() }
-}
-
-fn read_files(path: &Path, problems: &mut Problems) -> Option<Files> {
-    let name: Rc<str> = path.display().to_string().into();
-    let text = source::read(path, &name, problems)?;
-    let root = tree::parse(&text, &name, problems)?;
-    let relay = relay_file::read(&root, problems);
-    let directory = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let mut files = Files { relay_at: At::whole_file(&name), directory, relay, tenants: Vec::new(), some_unreadable: false };
-    for path in tenant_paths(&files, problems) {
-        match read_tenant(&path, problems) {
-            Some(tenant) => files.tenants.push(tenant),
-            None => files.some_unreadable = true,
-        }
-    }
-    Some(files)
-}
-
-fn read_tenant(path: &Path, problems: &mut Problems) -> Option<TenantFile> {
-    let name: Rc<str> = path.display().to_string().into();
-    let text = source::read(path, &name, problems)?;
-    let root = tree::parse(&text, &name, problems)?;
-    Some(tenant_file::read(&root, problems))
+    Loader::new(path, purpose).load()
 }
 
 /// Files that the glob `tenants` names, sorted.
-fn tenant_paths(files: &Files, problems: &mut Problems) -> Vec<PathBuf> {
-    let Some(glob) = files.relay.tenants.given() else {
+fn tenant_paths(relay: &RelaySide, problems: &mut Problems) -> Vec<PathBuf> {
+    let Some(glob) = relay.file.tenants.given() else {
         return Vec::new();
     };
-    let directory = glob::Pattern::escape(&files.directory.to_string_lossy());
+    let directory = glob::Pattern::escape(&relay.directory.to_string_lossy());
     let pattern = if directory.is_empty() { glob.value.clone() } else { format!("{directory}/{}", glob.value) };
     // Editors leave hidden copies and locks beside what they edit.
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };

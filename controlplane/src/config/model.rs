@@ -7,6 +7,7 @@ mod tenant;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnetwork::Ipv4Network;
 
@@ -31,8 +32,8 @@ pub struct RelayConfigModel {
     pub state: PathBuf,
     /// Number of 2 KiB frames in the pool; `None` leaves it to the data plane.
     pub frames: Option<u32>,
-    /// Sorted by file name.
-    pub tenants: Vec<Tenant>,
+    /// Sorted by file name. A tenant whose file did not change is the same `Arc` after a reload.
+    pub tenants: Vec<Arc<Tenant>>,
 }
 
 impl RelayConfigModel {
@@ -45,7 +46,7 @@ impl RelayConfigModel {
     }
 
     pub fn tenant(&self, name: &str) -> Option<&Tenant> {
-        self.tenants.iter().find(|tenant| tenant.id == name)
+        self.tenants.iter().find(|tenant| tenant.id == name).map(|tenant| &**tenant)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, where, and how to mend it.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -63,16 +63,16 @@ impl fmt::Display for Problem {
 /// Where a value stands.
 #[derive(Debug, Clone)]
 pub(super) struct At {
-    pub(super) file: Rc<str>,
+    pub(super) file: Arc<str>,
     pub(super) line: u32,
     pub(super) column: u32,
-    pub(super) path: Option<Rc<PathLink>>,
+    pub(super) path: Option<Arc<PathLink>>,
 }
 
 /// The way from the top of the tree to a value, linked upwards so that a node costs one allocation.
 #[derive(Debug)]
 pub(super) struct PathLink {
-    parent: Option<Rc<PathLink>>,
+    parent: Option<Arc<PathLink>>,
     step: Step,
 }
 
@@ -83,8 +83,8 @@ enum Step {
 }
 
 impl At {
-    pub(super) fn whole_file(file: &Rc<str>) -> At {
-        At { file: Rc::clone(file), line: 0, column: 0, path: None }
+    pub(super) fn whole_file(file: &Arc<str>) -> At {
+        At { file: Arc::clone(file), line: 0, column: 0, path: None }
     }
 
     /// `file:line`, for a problem that concerns two places.
@@ -114,12 +114,12 @@ impl At {
     }
 }
 
-pub(super) fn path_key(parent: Option<&Rc<PathLink>>, key: &str) -> Rc<PathLink> {
-    Rc::new(PathLink { parent: parent.cloned(), step: Step::Key(key.to_owned()) })
+pub(super) fn path_key(parent: Option<&Arc<PathLink>>, key: &str) -> Arc<PathLink> {
+    Arc::new(PathLink { parent: parent.cloned(), step: Step::Key(key.to_owned()) })
 }
 
-pub(super) fn path_index(parent: Option<&Rc<PathLink>>, index: usize) -> Rc<PathLink> {
-    Rc::new(PathLink { parent: parent.cloned(), step: Step::Index(index) })
+pub(super) fn path_index(parent: Option<&Arc<PathLink>>, index: usize) -> Arc<PathLink> {
+    Arc::new(PathLink { parent: parent.cloned(), step: Step::Index(index) })
 }
 
 /// Collects problems over all files.
@@ -135,6 +135,16 @@ impl Problems {
 
     pub(super) fn warning(&mut self, at: &At, message: impl AsRef<str>) -> &mut Problem {
         self.add(Severity::Warning, at, message.as_ref())
+    }
+
+    /// Adds what was found elsewhere.
+    pub(super) fn extend(&mut self, found: &[Problem]) {
+        self.list.extend_from_slice(found);
+    }
+
+    /// As they were found.
+    pub(super) fn into_found(self) -> Vec<Problem> {
+        self.list
     }
 
     pub(super) fn count(&self) -> usize {

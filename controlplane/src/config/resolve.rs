@@ -8,16 +8,17 @@ use super::model::*;
 use super::relay_file::{EndpointEntry, PortEntry, RelayFile};
 use super::tenant_file::{CallbackEntry, CloudEntry, GovernanceEntry, ServiceEntry, SourceEntry, SourceKind, TenantFile, TunnelEntry};
 use super::tree::Key;
-use super::{Files, validate};
+use super::{RelaySide, validate};
 
 const DEFAULT_PORT_MTU_BYTES: u16 = 1_500;
 const DEFAULT_STATE: &str = "/var/lib/chukei";
 
-pub(super) fn resolve(files: &Files) -> Option<RelayConfigModel> {
-    let relay = &files.relay;
+/// The relay without its tenants.
+pub(super) fn relay(side: &RelaySide) -> Option<RelayConfigModel> {
+    let relay = &side.file;
     let ports: Vec<Port> = relay.ports.entries().iter().map(|(key, entry)| port(key, entry)).collect::<Option<_>>()?;
-    let endpoints: Vec<Endpoint> = relay.endpoints.entries().iter().map(|entry| endpoint(files, &entry.value)).collect::<Option<_>>()?;
-    let mut model = RelayConfigModel {
+    let endpoints: Vec<Endpoint> = relay.endpoints.entries().iter().map(|entry| endpoint(side, &entry.value)).collect::<Option<_>>()?;
+    Some(RelayConfigModel {
         name: relay.name.value()?.clone(),
         ports,
         endpoints,
@@ -25,13 +26,10 @@ pub(super) fn resolve(files: &Files) -> Option<RelayConfigModel> {
         conventional_lgwan: values(relay.conventional_lgwan.value()),
         metrics: relay.metrics.value().and_then(|entry| Some(Metrics { listen: *entry.listen.value()? })),
         api: api(relay),
-        state: files.resolve_path(relay.state.value().map_or(DEFAULT_STATE.as_ref(), |path| path)),
+        state: side.resolve_path(relay.state.value().map_or(DEFAULT_STATE.as_ref(), |path| path)),
         frames: relay.frames.value().copied(),
         tenants: Vec::new(),
-    };
-    let tenants = files.tenants.iter().map(|file| tenant(files, &model, file)).collect::<Option<_>>()?;
-    model.tenants = tenants;
-    Some(model)
+    })
 }
 
 pub(super) fn port_mtu(entry: &PortEntry) -> Option<u16> {
@@ -56,20 +54,20 @@ fn port(key: &Key, entry: &PortEntry) -> Option<Port> {
     })
 }
 
-fn endpoint(files: &Files, entry: &EndpointEntry) -> Option<Endpoint> {
+fn endpoint(side: &RelaySide, entry: &EndpointEntry) -> Option<Endpoint> {
     let wireguard = entry.wireguard.value()?;
     Some(Endpoint {
         name: entry.name.value()?.clone(),
-        port: port_index(files, entry.port.value()?)?,
+        port: port_index(side, entry.port.value()?)?,
         kind: EndpointKind::WireGuard {
             listen: *wireguard.listen.value()?,
-            private_key_file: files.resolve_path(wireguard.private_key_file.value()?),
+            private_key_file: side.resolve_path(wireguard.private_key_file.value()?),
         },
     })
 }
 
-fn port_index(files: &Files, name: &str) -> Option<PortIndex> {
-    files.relay.ports.entries().iter().position(|(key, _)| key.name == name).map(PortIndex)
+fn port_index(side: &RelaySide, name: &str) -> Option<PortIndex> {
+    side.file.ports.entries().iter().position(|(key, _)| key.name == name).map(PortIndex)
 }
 
 fn api(relay: &RelayFile) -> Option<Api> {
@@ -86,7 +84,8 @@ fn api(relay: &RelayFile) -> Option<Api> {
     Some(Api { socket: entry.socket.value()?.clone(), viewers: viewers.collect::<Option<_>>()? })
 }
 
-fn tenant(files: &Files, relay: &RelayConfigModel, file: &TenantFile) -> Option<Tenant> {
+/// A tenant of `relay`, as [`relay`] made it.
+pub(super) fn tenant(side: &RelaySide, relay: &RelayConfigModel, file: &TenantFile) -> Option<Tenant> {
     let clouds = file.clouds.value()?;
     let classes =
         file.office.entries().iter().map(|entry| Some(ClassPrefixes { class: entry.class, prefixes: values(entry.prefixes.as_ref()) }));
@@ -96,9 +95,9 @@ fn tenant(files: &Files, relay: &RelayConfigModel, file: &TenantFile) -> Option<
     Some(Tenant {
         id: file.id.value()?.clone(),
         name: file.name.value()?.clone(),
-        tunnels: file.tunnels.entries().iter().map(|(key, entry)| tunnel(files, relay, key, entry)).collect::<Option<_>>()?,
+        tunnels: file.tunnels.entries().iter().map(|(key, entry)| tunnel(side, relay, key, entry)).collect::<Option<_>>()?,
         classes: classes.collect::<Option<_>>()?,
-        attachments: clouds.entries.iter().map(|(key, entry)| attachment(files, key, entry)).collect::<Option<_>>()?,
+        attachments: clouds.entries.iter().map(|(key, entry)| attachment(side, key, entry)).collect::<Option<_>>()?,
         services: file.services.entries().iter().map(|entry| service(clouds, &entry.value)).collect::<Option<_>>()?,
         sources: file.source.entries().iter().map(|entry| sources(clouds, entry)).collect::<Option<Vec<_>>>()?.concat(),
         callbacks: file.callbacks.entries().iter().map(|entry| callback(clouds, &entry.value)).collect::<Option<_>>()?,
@@ -115,7 +114,7 @@ fn tenant(files: &Files, relay: &RelayConfigModel, file: &TenantFile) -> Option<
     })
 }
 
-fn tunnel(files: &Files, relay: &RelayConfigModel, key: &Key, entry: &TunnelEntry) -> Option<Tunnel> {
+fn tunnel(side: &RelaySide, relay: &RelayConfigModel, key: &Key, entry: &TunnelEntry) -> Option<Tunnel> {
     let name = entry.endpoint.value()?;
     let endpoint = relay.endpoints.iter().position(|endpoint| endpoint.name == *name).map(EndpointIndex)?;
     let port = relay.port(relay.endpoint(endpoint).port);
@@ -127,17 +126,17 @@ fn tunnel(files: &Files, relay: &RelayConfigModel, key: &Key, entry: &TunnelEntr
         mtu: entry.mtu.value().copied().unwrap_or(port.mtu.checked_sub(validate::WIREGUARD_OVERHEAD_BYTES)?),
         kind: TunnelKind::WireGuard {
             public_key: *wireguard.public_key.value()?,
-            preshared_key_file: wireguard.preshared_key_file.value().map(|path| files.resolve_path(path)),
+            preshared_key_file: wireguard.preshared_key_file.value().map(|path| side.resolve_path(path)),
             endpoint_address: wireguard.endpoint_address.value().copied(),
             persistent_keepalive: keepalive,
         },
     })
 }
 
-fn attachment(files: &Files, key: &Key, entry: &CloudEntry) -> Option<Attachment> {
+fn attachment(side: &RelaySide, key: &Key, entry: &CloudEntry) -> Option<Attachment> {
     Some(Attachment {
         name: key.name.clone(),
-        port: port_index(files, entry.port.value()?)?,
+        port: port_index(side, entry.port.value()?)?,
         vlan: *entry.vlan.value()?,
         address: *entry.address.value()?,
         gateway: *entry.gateway.value()?,

@@ -1,9 +1,9 @@
 //! File -> text: bounded, UTF-8, and free of characters that mislead people or the parser.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::problem::{At, Problems};
 
@@ -11,41 +11,42 @@ use super::problem::{At, Problems};
 const LARGEST_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads a configuration file; `None` when a problem was added.
-pub(super) fn read(path: &Path, file: &Rc<str>, problems: &mut Problems) -> Option<String> {
-    let whole = At::whole_file(file);
-    let bytes = match read_bounded(path) {
-        Ok(bytes) => bytes,
-        Err(ReadError::Io(error)) => {
-            problems
-                .error(&whole, format!("cannot be read: {error}"))
-                .help("give the relay file's path, and let this user read it and the tenant files");
-            return None;
-        }
-        Err(ReadError::NotAFile) => {
-            problems.error(&whole, "is not a regular file").help("give a YAML file");
-            return None;
-        }
-        Err(ReadError::TooLarge) => {
-            problems
-                .error(&whole, format!("is larger than {LARGEST_FILE_BYTES} bytes"))
-                .help("a tenant file describes one tenant; split what belongs to several");
-            return None;
-        }
-    };
+pub(super) fn read(path: &Path, file: &Arc<str>, problems: &mut Problems) -> Option<String> {
+    let bytes = look(path).and_then(|_| bytes(path)).map_err(|error| error.report(file, problems)).ok()?;
     decode(bytes, file, problems)
 }
 
-enum ReadError {
+/// Why a file gives no bytes.
+#[derive(Debug)]
+pub(super) enum ReadError {
     Io(std::io::Error),
     NotAFile,
     TooLarge,
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, ReadError> {
-    // Asked before opening: opening a FIFO would wait for a writer.
-    if !fs::metadata(path).map_err(ReadError::Io)?.is_file() {
-        return Err(ReadError::NotAFile);
+impl ReadError {
+    pub(super) fn report(&self, file: &Arc<str>, problems: &mut Problems) {
+        let whole = At::whole_file(file);
+        match self {
+            ReadError::Io(error) => problems
+                .error(&whole, format!("cannot be read: {error}"))
+                .help("give the relay file's path, and let this user read it and the tenant files"),
+            ReadError::NotAFile => problems.error(&whole, "is not a regular file").help("give a YAML file"),
+            ReadError::TooLarge => problems
+                .error(&whole, format!("is larger than {LARGEST_FILE_BYTES} bytes"))
+                .help("a tenant file describes one tenant; split what belongs to several"),
+        }
     }
+}
+
+/// What the file system says of a configuration file. Asked before opening: opening a FIFO would wait for a writer.
+pub(super) fn look(path: &Path) -> Result<Metadata, ReadError> {
+    let metadata = fs::metadata(path).map_err(ReadError::Io)?;
+    if metadata.is_file() { Ok(metadata) } else { Err(ReadError::NotAFile) }
+}
+
+/// The content of a file that was looked at.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(ReadError::Io)?;
     file.take(LARGEST_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
@@ -56,7 +57,7 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, ReadError> {
 }
 
 /// Bytes -> text, with every misleading byte named.
-pub(super) fn decode(bytes: Vec<u8>, file: &Rc<str>, problems: &mut Problems) -> Option<String> {
+pub(super) fn decode(bytes: Vec<u8>, file: &Arc<str>, problems: &mut Problems) -> Option<String> {
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
@@ -75,7 +76,7 @@ pub(super) fn decode(bytes: Vec<u8>, file: &Rc<str>, problems: &mut Problems) ->
     (problems.count() == before).then_some(text)
 }
 
-fn refuse_control_characters(text: &str, file: &Rc<str>, problems: &mut Problems) {
+fn refuse_control_characters(text: &str, file: &Arc<str>, problems: &mut Problems) {
     for (line, content) in (1..).zip(text.split('\n')) {
         let content = content.strip_suffix('\r').unwrap_or(content);
         let mut indentation = true;
@@ -94,11 +95,11 @@ fn refuse_control_characters(text: &str, file: &Rc<str>, problems: &mut Problems
     }
 }
 
-fn position(file: &Rc<str>, line: u32, column: u32) -> At {
-    At { file: Rc::clone(file), line, column, path: None }
+fn position(file: &Arc<str>, line: u32, column: u32) -> At {
+    At { file: Arc::clone(file), line, column, path: None }
 }
 
-fn end_of(head: &str, file: &Rc<str>) -> At {
+fn end_of(head: &str, file: &Arc<str>) -> At {
     let line = head.matches('\n').count() + 1;
     let column = head.rsplit('\n').next().unwrap_or("").chars().count() + 1;
     position(file, u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))

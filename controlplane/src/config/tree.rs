@@ -2,7 +2,7 @@
 //! keys, deep nesting and second documents are refused by name, and reading goes on behind them.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput};
 
@@ -37,7 +37,7 @@ pub(super) struct Key {
 }
 
 /// Parses one document; `None` when a problem was added that leaves no tree to walk.
-pub(super) fn parse(text: &str, file: &Rc<str>, problems: &mut Problems) -> Option<Node> {
+pub(super) fn parse(text: &str, file: &Arc<str>, problems: &mut Problems) -> Option<Node> {
     let parser = Parser::new_from_str(text);
     Builder { parser, file, problems }.document().ok()
 }
@@ -47,11 +47,11 @@ struct Unreadable;
 
 struct Builder<'text, 'run> {
     parser: Parser<'text, StrInput<'text>>,
-    file: &'run Rc<str>,
+    file: &'run Arc<str>,
     problems: &'run mut Problems,
 }
 
-type Parent<'a> = Option<&'a Rc<PathLink>>;
+type Parent<'a> = Option<&'a Arc<PathLink>>;
 
 impl<'text> Builder<'text, '_> {
     fn document(&mut self) -> Result<Node, Unreadable> {
@@ -94,7 +94,7 @@ impl<'text> Builder<'text, '_> {
 
     fn at(&self, mark: &Marker, path: Parent<'_>) -> At {
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        At { file: Rc::clone(self.file), line: narrow(mark.line()), column: narrow(mark.col() + 1), path: path.cloned() }
+        At { file: Arc::clone(self.file), line: narrow(mark.line()), column: narrow(mark.col() + 1), path: path.cloned() }
     }
 
     fn node(&mut self, event: Event<'text>, span: &Span, path: Parent<'_>, depth: usize) -> Result<Node, Unreadable> {

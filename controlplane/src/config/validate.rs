@@ -12,17 +12,18 @@ mod sources;
 mod tunnels;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use ipnetwork::Ipv4Network;
 
 use super::fields::{Field, Listed, Spanned};
-use super::model::{AttachmentIndex, Class, Validity};
+use super::model::{AttachmentIndex, Class, Validity, Vlan};
 use super::problem::{At, Problems};
 use super::relay_file::{EndpointEntry, PortEntry};
 use super::scalars::short;
 use super::tenant_file::{CloudEntry, GovernanceEntry, TenantFile};
 use super::tree::Key;
-use super::{Files, Purpose, fields, resolve};
+use super::{KeyStore, Purpose, RelaySide, fields, resolve};
 
 /// IPv4 header 20, UDP header 8, WireGuard data header 16, authentication tag 16.
 pub(super) const WIREGUARD_OVERHEAD_BYTES: u16 = 60;
@@ -30,27 +31,67 @@ pub(super) const WIREGUARD_OVERHEAD_BYTES: u16 = 60;
 /// RFC 791: every host must be able to receive this much, so a tunnel carries it unfragmented.
 const SMALLEST_TUNNEL_MTU_BYTES: u16 = 576;
 
-/// Adds every problem that shows only when values are seen together.
-pub(super) fn validate(files: &Files, purpose: Purpose, problems: &mut Problems) {
-    let names = RelayNames::of(files);
-    relay::check(files, &names, problems);
-    for file in &files.tenants {
-        let tenant = TenantView { names: &names, files, file };
-        tunnels::check(&tenant, problems);
-        clouds::check(&tenant, problems);
-        sources::check(&tenant, problems);
-        services::check(&tenant, problems);
-        callbacks::check(&tenant, problems);
-        addresses::check(&tenant, problems);
-        rates::check(&tenant, problems);
+/// Adds every problem of the relay file by itself.
+pub(super) fn relay(side: &RelaySide, names: &RelayNames<'_>, problems: &mut Problems) {
+    relay::check(side, names, problems);
+}
+
+/// Adds every problem that shows when one tenant file is seen with the relay file.
+pub(super) fn tenant(side: &RelaySide, names: &RelayNames<'_>, file: &TenantFile, problems: &mut Problems) {
+    let tenant = TenantView { names, side, file };
+    tunnels::check(&tenant, problems);
+    clouds::check(&tenant, problems);
+    sources::check(&tenant, problems);
+    services::check(&tenant, problems);
+    callbacks::check(&tenant, problems);
+    addresses::check(&tenant, problems);
+    rates::check(&tenant, problems);
+}
+
+/// Adds every problem between tenants, and between them and the relay.
+pub(super) fn across(side: &RelaySide, tenants: &Tenants<'_>, purpose: Purpose, keys: &mut KeyStore, problems: &mut Problems) {
+    relay::check_viewers(side, tenants, problems);
+    across::check(tenants, problems);
+    rates::check_sum(side, tenants, problems);
+    key_files::check(side, tenants, purpose, keys, problems);
+}
+
+/// What the tenant files give for the comparison with each other.
+pub(super) struct Tenants<'a> {
+    pub(super) facts: Vec<&'a Facts>,
+    /// A tenant file could not be read at all: names that nobody defines may stand in it.
+    pub(super) some_unreadable: bool,
+}
+
+/// What only one tenant may have, with where it stands: all that is needed of a file that did not change.
+#[derive(Debug)]
+pub(super) struct Facts {
+    id: Field<String>,
+    circuits: Vec<(String, Spanned<Vlan>)>,
+    public_keys: Vec<Spanned<[u8; 32]>>,
+    /// Relative to nothing any more.
+    preshared_key_files: Vec<Spanned<PathBuf>>,
+    /// `rate.guaranteed` in bits a second.
+    guaranteed: Option<u64>,
+}
+
+impl Facts {
+    pub(super) fn of(side: &RelaySide, file: &TenantFile) -> Self {
+        let circuit = |(_, cloud): &(Key, CloudEntry)| Some((cloud.port.value()?.clone(), cloud.vlan.given()?.clone()));
+        let wireguard = || file.tunnels.entries().iter().filter_map(|(_, tunnel)| tunnel.wireguard.value());
+        let key_file = |file: &Spanned<PathBuf>| Spanned { value: side.resolve_path(&file.value), at: file.at.clone() };
+        Self {
+            id: file.id.clone(),
+            circuits: file.clouds.entries().iter().filter_map(circuit).collect(),
+            public_keys: wireguard().filter_map(|entry| entry.public_key.given().cloned()).collect(),
+            preshared_key_files: wireguard().filter_map(|entry| entry.preshared_key_file.given().map(key_file)).collect(),
+            guaranteed: file.rate.value().and_then(|rate| rate.guaranteed.value()).map(|rate| rate.get()),
+        }
     }
-    across::check(files, problems);
-    rates::check_sum(files, problems);
-    key_files::check(files, purpose, problems);
 }
 
 /// What tenant files refer to.
-struct RelayNames<'a> {
+pub(super) struct RelayNames<'a> {
     ports: Names<'a, PortEntry>,
     endpoints: Names<'a, EndpointEntry>,
 }
@@ -63,8 +104,8 @@ struct Names<'a, T> {
 }
 
 impl<'a> RelayNames<'a> {
-    fn of(files: &'a Files) -> RelayNames<'a> {
-        let (ports, endpoints) = (&files.relay.ports, &files.relay.endpoints);
+    pub(super) fn of(side: &'a RelaySide) -> RelayNames<'a> {
+        let (ports, endpoints) = (&side.file.ports, &side.file.endpoints);
         let named = |entry: &'a Spanned<EndpointEntry>| Some((entry.value.name.value()?.as_str(), &entry.value));
         let known: HashMap<_, _> = endpoints.entries().iter().filter_map(named).collect();
         let all_named = endpoints.entries().iter().all(|entry| entry.value.name.given().is_some());
@@ -97,7 +138,7 @@ impl<'a, T> Names<'a, T> {
 /// A tenant file beside what it refers to.
 struct TenantView<'a> {
     names: &'a RelayNames<'a>,
-    files: &'a Files,
+    side: &'a RelaySide,
     file: &'a TenantFile,
 }
 
@@ -152,7 +193,7 @@ impl<'a> TenantView<'a> {
 
     /// An address that the office sees as global: the operator's, and not conventional LGWAN's.
     fn check_global(&self, global: Ipv4Network, at: &At, problems: &mut Problems) {
-        let relay = &self.files.relay;
+        let relay = &self.side.file;
         if let Some(shared) = relay.shared_addresses.value() {
             if !shared.iter().any(|block| contains(block.value, global)) {
                 let blocks: Vec<String> = shared.iter().map(|block| short(block.value)).collect();
@@ -171,7 +212,7 @@ impl<'a> TenantView<'a> {
 
     /// Conventional LGWAN traffic does not enter the relay.
     fn check_not_conventional(&self, address: Ipv4Network, at: &At, problems: &mut Problems) {
-        let conventional = self.files.relay.conventional_lgwan.value();
+        let conventional = self.side.file.conventional_lgwan.value();
         if let Some(block) = conventional.into_iter().flatten().find(|block| block.value.overlaps(address)) {
             problems
                 .error(at, format!("{} lies in conventional_lgwan {}", short(address), short(block.value)))

@@ -80,7 +80,7 @@ impl Request {
     /// The ports of a configuration.
     #[must_use]
     pub fn of_configuration(path: &Path) -> Self {
-        let Loaded { relay, problems } = config::load(path, Purpose::Check);
+        let Loaded { relay, problems, .. } = config::load(path, Purpose::Check);
         if let Some(relay) = relay {
             return Self::of_model(&relay);
         }

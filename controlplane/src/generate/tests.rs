@@ -17,7 +17,7 @@ fn generated(options: Options) -> (tempfile::TempDir, Written) {
 }
 
 fn accepted(directory: &Path) -> RelayConfigModel {
-    let Loaded { relay, problems } = config::load(&directory.join("relay.yaml"), Purpose::Run);
+    let Loaded { relay, problems, .. } = config::load(&directory.join("relay.yaml"), Purpose::Run);
     assert!(problems.is_empty(), "{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     relay.expect("no problems")
 }

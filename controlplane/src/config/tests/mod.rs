@@ -8,6 +8,7 @@ mod hostile;
 mod key_files;
 mod language;
 mod relay_rules;
+mod reloading;
 mod service_rules;
 mod ten_mistakes;
 mod tenant_rules;

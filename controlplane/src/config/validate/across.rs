@@ -3,22 +3,19 @@
 
 use std::collections::HashMap;
 
-use super::super::Files;
 use super::super::model::Vlan;
 use super::super::problem::{At, Problems};
-use super::check_unique;
+use super::{Tenants, check_unique};
 
-pub(super) fn check(files: &Files, problems: &mut Problems) {
-    check_unique("tenant", files.tenants.iter().filter_map(|tenant| tenant.id.given()), problems);
-    check_vlans(files, problems);
-    check_public_keys(files, problems);
+pub(super) fn check(tenants: &Tenants<'_>, problems: &mut Problems) {
+    check_unique("tenant", tenants.facts.iter().filter_map(|tenant| tenant.id.given()), problems);
+    check_vlans(tenants, problems);
+    check_public_keys(tenants, problems);
 }
 
-fn check_vlans(files: &Files, problems: &mut Problems) {
+fn check_vlans(tenants: &Tenants<'_>, problems: &mut Problems) {
     let mut taken: HashMap<(&str, Vlan), &At> = HashMap::new();
-    let clouds = files.tenants.iter().flat_map(|tenant| tenant.clouds.entries());
-    for (_, cloud) in clouds {
-        let (Some(port), Some(vlan)) = (cloud.port.value(), cloud.vlan.given()) else { continue };
+    for (port, vlan) in tenants.facts.iter().flat_map(|tenant| &tenant.circuits) {
         if let Some(first) = taken.insert((port, vlan.value), &vlan.at) {
             problems
                 .error(&vlan.at, format!("VLAN {} on port `{port}` is taken", vlan.value))
@@ -28,10 +25,9 @@ fn check_vlans(files: &Files, problems: &mut Problems) {
 }
 
 /// A packet's tunnel says whose it is, and the key says which tunnel: it must say one.
-fn check_public_keys(files: &Files, problems: &mut Problems) {
+fn check_public_keys(tenants: &Tenants<'_>, problems: &mut Problems) {
     let mut seen: HashMap<[u8; 32], &At> = HashMap::new();
-    let tunnels = files.tenants.iter().flat_map(|tenant| tenant.tunnels.entries());
-    for key in tunnels.filter_map(|(_, tunnel)| tunnel.wireguard.value()?.public_key.given()) {
+    for key in tenants.facts.iter().flat_map(|tenant| &tenant.public_keys) {
         if let Some(first) = seen.insert(key.value, &key.at) {
             problems
                 .error(&key.at, "this public key is another tunnel's already")

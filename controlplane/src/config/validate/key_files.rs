@@ -1,62 +1,54 @@
 //! Key files: each is opened once, whoever names it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::super::fields::Spanned;
-use super::super::keys::{KeyFileError, KeyKind, read_key, shell_word};
+use super::super::keys::{KeyFileError, KeyKind, shell_word};
 use super::super::problem::{At, Problems};
-use super::super::{Files, Purpose};
+use super::super::{KeyStore, Purpose, RelaySide};
+use super::Tenants;
 
-pub(super) fn check(files: &Files, purpose: Purpose, problems: &mut Problems) {
-    check_private_keys(files, purpose, problems);
-    let mut seen: HashMap<PathBuf, &At> = HashMap::new();
-    for tenant in &files.tenants {
-        let tunnels = tenant.tunnels.entries().iter();
-        for file in tunnels.filter_map(|(_, tunnel)| tunnel.wireguard.value()?.preshared_key_file.given()) {
-            let path = files.resolve_path(&file.value);
-            if let Some(first) = seen.get(&path) {
-                problems
-                    .warning(&file.at, "this preshared key is another tunnel's already")
-                    .help(format!("{} names it: a secret of its own for each tunnel keeps one leak from becoming two", first.place()));
-                continue;
-            }
-            if let Err(error) = read_key(&path) {
-                report(&error, &file.at, &path, KeyKind::Preshared, purpose, problems);
-            }
-            seen.insert(path, &file.at);
+pub(super) fn check(side: &RelaySide, tenants: &Tenants<'_>, purpose: Purpose, keys: &mut KeyStore, problems: &mut Problems) {
+    check_private_keys(side, tenants, purpose, keys, problems);
+    let mut seen: HashMap<&Path, &At> = HashMap::new();
+    for file in tenants.facts.iter().flat_map(|tenant| &tenant.preshared_key_files) {
+        let path = file.value.as_path();
+        if let Some(first) = seen.get(path) {
+            problems
+                .warning(&file.at, "this preshared key is another tunnel's already")
+                .help(format!("{} names it: a secret of its own for each tunnel keeps one leak from becoming two", first.place()));
+            continue;
         }
+        if let Err(error) = keys.read(path) {
+            report(&error, &file.at, path, KeyKind::Preshared, purpose, problems);
+        }
+        seen.insert(path, &file.at);
     }
 }
 
-fn check_private_keys(files: &Files, purpose: Purpose, problems: &mut Problems) {
-    let mut seen: HashMap<PathBuf, Option<[u8; 32]>> = HashMap::new();
-    let endpoints = files.relay.endpoints.entries().iter();
+fn check_private_keys(side: &RelaySide, tenants: &Tenants<'_>, purpose: Purpose, keys: &mut KeyStore, problems: &mut Problems) {
+    let mut seen: HashSet<PathBuf> = HashSet::new();
+    let endpoints = side.file.endpoints.entries().iter();
     for file in endpoints.filter_map(|entry| entry.value.wireguard.value()?.private_key_file.given()) {
-        let path = files.resolve_path(&file.value);
-        if seen.contains_key(&path) {
+        let path = side.resolve_path(&file.value);
+        if seen.contains(&path) {
             continue;
         }
-        let public_key = match read_key(&path) {
+        match keys.read(&path) {
             Ok(key) => {
                 let secret = x25519_dalek::StaticSecret::from(*key);
-                Some(x25519_dalek::PublicKey::from(&secret).to_bytes())
+                check_no_peer_has(x25519_dalek::PublicKey::from(&secret).to_bytes(), file, tenants, problems);
             }
-            Err(error) => {
-                report(&error, &file.at, &path, KeyKind::Private, purpose, problems);
-                None
-            }
-        };
-        check_no_peer_has(public_key, file, files, problems);
-        seen.insert(path, public_key);
+            Err(error) => report(&error, &file.at, &path, KeyKind::Private, purpose, problems),
+        }
+        seen.insert(path);
     }
 }
 
 /// Somebody pasted the relay's key where the municipality's belongs.
-fn check_no_peer_has(own: Option<[u8; 32]>, file: &Spanned<PathBuf>, files: &Files, problems: &mut Problems) {
-    let Some(own) = own else { return };
-    let tunnels = files.tenants.iter().flat_map(|tenant| tenant.tunnels.entries());
-    for key in tunnels.filter_map(|(_, tunnel)| tunnel.wireguard.value()?.public_key.given()) {
+fn check_no_peer_has(own: [u8; 32], file: &Spanned<PathBuf>, tenants: &Tenants<'_>, problems: &mut Problems) {
+    for key in tenants.facts.iter().flat_map(|tenant| &tenant.public_keys) {
         if key.value == own {
             problems
                 .error(&key.at, "this is the relay's own public key")

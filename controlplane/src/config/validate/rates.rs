@@ -2,10 +2,10 @@
 
 use dataplane::router_config::RateConfig;
 
-use super::super::Files;
+use super::super::RelaySide;
 use super::super::bit_rate::in_words;
 use super::super::problem::Problems;
-use super::TenantView;
+use super::{TenantView, Tenants};
 
 pub(super) fn check(tenant: &TenantView<'_>, problems: &mut Problems) {
     let Some(rate) = tenant.file.rate.given() else { return };
@@ -22,11 +22,10 @@ pub(super) fn check(tenant: &TenantView<'_>, problems: &mut Problems) {
 }
 
 /// Guarantees that cannot all be kept are weights and no more.
-pub(super) fn check_sum(files: &Files, problems: &mut Problems) {
-    let Some(capacity) = files.relay.capacity.given() else { return };
-    let guaranteed = |file: &&super::TenantFile| file.rate.value().and_then(|rate| rate.guaranteed.value()).map(|rate| rate.get());
-    let named = files.tenants.iter().filter_map(|file| guaranteed(&file)).map(u128::from).sum::<u128>();
-    let others = files.tenants.iter().filter(|file| guaranteed(file).is_none()).count();
+pub(super) fn check_sum(side: &RelaySide, tenants: &Tenants<'_>, problems: &mut Problems) {
+    let Some(capacity) = side.file.capacity.given() else { return };
+    let named = tenants.facts.iter().filter_map(|facts| facts.guaranteed).map(u128::from).sum::<u128>();
+    let others = tenants.facts.iter().filter(|facts| facts.guaranteed.is_none()).count();
     let sum = named + others as u128 * u128::from(RateConfig::USUAL_WEIGHT);
     if sum > u128::from(capacity.value.get()) {
         let megabits = sum.div_ceil(1_000_000);

@@ -9,11 +9,11 @@ use super::super::problem::{At, Problems};
 use super::super::relay_file::{EndpointEntry, PortEntry, ViewerEntry};
 use super::super::scalars::short;
 use super::super::tree::Key;
-use super::super::{Files, resolve};
-use super::{RelayNames, SMALLEST_TUNNEL_MTU_BYTES, WIREGUARD_OVERHEAD_BYTES, check_unique, clouds};
+use super::super::{RelaySide, resolve};
+use super::{RelayNames, SMALLEST_TUNNEL_MTU_BYTES, Tenants, WIREGUARD_OVERHEAD_BYTES, check_unique, clouds};
 
-pub(super) fn check(files: &Files, names: &RelayNames<'_>, problems: &mut Problems) {
-    let relay = &files.relay;
+pub(super) fn check(side: &RelaySide, names: &RelayNames<'_>, problems: &mut Problems) {
+    let relay = &side.file;
     check_ports(relay.ports.entries(), problems);
     let endpoints = relay.endpoints.entries();
     check_unique("endpoint", endpoints.iter().filter_map(|entry| entry.value.name.given()), problems);
@@ -21,8 +21,7 @@ pub(super) fn check(files: &Files, names: &RelayNames<'_>, problems: &mut Proble
     for entry in endpoints {
         check_endpoint_port(&entry.value, names, problems);
     }
-    check_shared_addresses(files, problems);
-    check_viewers(files, problems);
+    check_shared_addresses(side, problems);
 }
 
 fn check_ports(ports: &[(Key, PortEntry)], problems: &mut Problems) {
@@ -79,9 +78,9 @@ fn check_endpoint_port(entry: &EndpointEntry, names: &RelayNames<'_>, problems: 
     }
 }
 
-fn check_shared_addresses(files: &Files, problems: &mut Problems) {
-    let conventional: Vec<Ipv4Network> = files.relay.conventional_lgwan.value().into_iter().flatten().map(|block| block.value).collect();
-    for shared in files.relay.shared_addresses.value().into_iter().flatten() {
+fn check_shared_addresses(side: &RelaySide, problems: &mut Problems) {
+    let conventional: Vec<Ipv4Network> = side.file.conventional_lgwan.value().into_iter().flatten().map(|block| block.value).collect();
+    for shared in side.file.shared_addresses.value().into_iter().flatten() {
         if let Some(block) = conventional.iter().find(|block| block.overlaps(shared.value)) {
             problems
                 .error(&shared.at, format!("{} overlaps conventional_lgwan {}", short(shared.value), short(*block)))
@@ -90,8 +89,9 @@ fn check_shared_addresses(files: &Files, problems: &mut Problems) {
     }
 }
 
-fn check_viewers(files: &Files, problems: &mut Problems) {
-    let api = files.relay.api.value();
+/// Who may look, and that the tenants they may look at are there.
+pub(super) fn check_viewers(side: &RelaySide, tenants: &Tenants<'_>, problems: &mut Problems) {
+    let api = side.file.api.value();
     let viewers: Vec<&ViewerEntry> = api.map_or(&[] as &[_], |api| api.viewers.entries()).iter().map(|viewer| &viewer.value).collect();
     check_unique("viewer", viewers.iter().filter_map(|viewer| viewer.name.given()), problems);
     let mut users: HashMap<u32, &At> = HashMap::new();
@@ -103,8 +103,8 @@ fn check_viewers(files: &Files, problems: &mut Problems) {
         }
     }
     // A tenant file that could not be read may define any name.
-    let ids: Option<HashSet<&str>> = files.tenants.iter().map(|tenant| tenant.id.value().map(String::as_str)).collect();
-    let Some(ids) = ids.filter(|_| !files.some_unreadable) else { return };
+    let ids: Option<HashSet<&str>> = tenants.facts.iter().map(|tenant| tenant.id.value().map(String::as_str)).collect();
+    let Some(ids) = ids.filter(|_| !tenants.some_unreadable) else { return };
     for name in viewers.iter().filter_map(|viewer| viewer.tenants.value()).flatten() {
         if !ids.contains(name.value.as_str()) {
             let mut known: Vec<&str> = ids.iter().copied().collect();
