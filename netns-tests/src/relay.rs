@@ -30,6 +30,8 @@ pub enum Driver {
     AfPacket,
     /// AF_XDP, in copy mode on veth.
     AfXdp,
+    /// What the relay itself chooses.
+    Auto,
 }
 
 impl Driver {
@@ -42,6 +44,7 @@ impl Driver {
         match self {
             Self::AfPacket => "af_packet",
             Self::AfXdp => "af_xdp",
+            Self::Auto => "auto",
         }
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use controlplane::demo::trunk::{QINQ_TRUNK_MTU, Splitter, TrunkCounts};
+use controlplane::demo::vlan::VlanTag;
 use controlplane::demo::{Links, Namespace};
 use ipnetwork::Ipv4Network;
 use nix::unistd::Uid;
@@ -45,7 +46,8 @@ pub struct Lab {
     pub trunk: Namespace,
     /// The relay's WireGuard key.
     pub relay_keys: KeyPair,
-    splitter: Splitter,
+    /// None where the trunk ends in the cloud itself.
+    splitter: Option<Splitter>,
     /// An anonymous namespace lives as long as its handle, and its cables with it.
     _access: Namespace,
     directory: tempfile::TempDir,
@@ -101,10 +103,10 @@ impl Lab {
         let directory = tempfile::Builder::new().prefix(&format!("chukei-lab{number}-")).tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("files")).expect("create a directory");
         let [relay, access, trunk] = ["relay", "access", "trunk"].map(namespace);
-        wire_relay(&relay, &access, &trunk);
+        wire_relay(&relay, &access, &trunk, true);
         let relay_keys = KeyPair::generate();
         let clouds: Vec<Namespace> = plans.iter().map(|plan| wire_cloud(&trunk, plan)).collect();
-        let splitter = start_splitter(&trunk, &plans);
+        let splitter = Some(start_splitter(&trunk, &plans));
         let build = |(plan, cloud): (Municipality, Namespace)| {
             let office = wire_office(&access, &plan);
             let router = Router::start(&office, directory.path(), &plan, &relay_keys.public);
@@ -113,6 +115,32 @@ impl Lab {
         };
         let towns = plans.into_iter().zip(clouds).map(build).collect();
         Self { towns, relay, trunk, relay_keys, splitter, _access: access, directory }
+    }
+
+    /// A laboratory of one municipality with a single tag, whose cables keep the kernel's own offloads: the super-frames of hosts reach
+    /// the relay, and the relay's reach the hosts. The VLAN ends in the cloud's kernel, as a splitter would carry frames one by one.
+    #[must_use]
+    pub fn with_offloads(plan: Municipality) -> Self {
+        let directory = tempfile::Builder::new().prefix("chukei-lab-").tempdir().expect("a temporary directory");
+        fs::create_dir(directory.path().join("files")).expect("create a directory");
+        let [relay, access, cloud] = ["relay", "access", "cloud"].map(namespace);
+        wire_relay(&relay, &access, &cloud, false);
+        furnish_cloud(&cloud, TRUNK, &plan);
+        let VlanTag::Single(vlan) = plan.vlan else { panic!("one tag, not {}", plan.vlan) };
+        Links::of(&cloud).and_then(|links| links.end_vlan(TRUNK, vlan)).unwrap_or_else(|error| panic!("{error}"));
+        ip(&cloud, &format!("link set {TRUNK} mtu {MTU}"));
+        let relay_keys = KeyPair::generate();
+        let office = wire_office(&access, &plan);
+        let port = format!("town{}", plan.number);
+        let ends = [(&relay, ACCESS_PORT), (&access, "relay"), (&relay, CLOUD_PORT), (&cloud, TRUNK), (&access, &port), (&office, "wan0")];
+        for (namespace, end) in ends {
+            let on = ["tx", "on", "tso", "on", "gso", "on", "gro", "on", "tx-udp-segmentation", "on"];
+            must(namespace, "ethtool", &[&["-K", end][..], &on].concat());
+        }
+        let router = Router::start(&office, directory.path(), &plan, &relay_keys.public);
+        let servers = Cloud::start(&cloud, directory.path(), &directory.path().join("files"), &plan.tenant);
+        let towns = vec![Town { plan, router, servers, office, cloud: cloud.clone() }];
+        Self { towns, relay, trunk: cloud, relay_keys, splitter: None, _access: access, directory }
     }
 
     /// The laboratory's directory: configuration, keys, logs, captures.
@@ -124,7 +152,7 @@ impl Lab {
     /// What the trunk's far end has carried.
     #[must_use]
     pub fn trunk_counts(&self) -> TrunkCounts {
-        self.splitter.counts()
+        self.splitter.as_ref().map(Splitter::counts).unwrap_or_default()
     }
 
     /// A file of `bytes` bytes that look random, which every cloud's web server hands out as `/files/NAME`; its SHA-256 in hexadecimal.
@@ -189,14 +217,16 @@ fn relay_port(relay: &Namespace, name: &str, peer: &Namespace, peer_name: &str, 
     must(relay, "ethtool", &["-K", name, "tx", "on", "gro", "on", "gso", "on"]);
 }
 
-fn wire_relay(relay: &Namespace, access: &Namespace, trunk: &Namespace) {
+fn wire_relay(relay: &Namespace, access: &Namespace, trunk: &Namespace, has_splitter: bool) {
     ip(access, "link add lan0 type bridge");
     Links::of(access).and_then(|links| links.ipv6_off("lan0")).unwrap_or_else(|error| panic!("{error}"));
     ip(access, "link set lan0 up");
     relay_port(relay, ACCESS_PORT, access, "relay", MTU);
     ip(access, "link set relay master lan0");
     relay_port(relay, CLOUD_PORT, trunk, TRUNK, QINQ_TRUNK_MTU);
-    quiet(trunk, TRUNK);
+    if has_splitter {
+        quiet(trunk, TRUNK);
+    }
 }
 
 /// Ends of cables that only the splitter serves: the kernel answers no ARP there.
@@ -220,14 +250,19 @@ fn wire_cloud(trunk: &Namespace, plan: &Municipality) -> Namespace {
     let cloud = namespace(&format!("cloud{}", plan.number));
     cable(trunk, &circuit(plan), &cloud, "eth0", MTU);
     quiet(trunk, &circuit(plan));
-    ip(&cloud, &format!("address add {CLOUD_GATEWAY}/30 dev eth0"));
+    furnish_cloud(&cloud, "eth0", plan);
+    cloud
+}
+
+/// Addresses of the cloud's hosts, and the way to the relay.
+fn furnish_cloud(cloud: &Namespace, interface: &str, plan: &Municipality) {
+    ip(cloud, &format!("address add {CLOUD_GATEWAY}/30 dev {interface}"));
     for host in [RESIDENTS, TAX, PRINT_SERVER, DOCUMENTS] {
-        ip(&cloud, &format!("address add {host}/32 dev lo"));
+        ip(cloud, &format!("address add {host}/32 dev lo"));
     }
     for prefix in &plan.cloud_routes {
-        route_to_relay(&cloud, *prefix);
+        route_to_relay(cloud, *prefix);
     }
-    cloud
 }
 
 /// Has the cloud route `prefix` to the relay.

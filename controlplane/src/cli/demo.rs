@@ -11,7 +11,7 @@ use crate::demo::{self, Options};
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum Driver {
-    /// AF_XDP where it works, else AF_PACKET.
+    /// The best the port has.
     #[default]
     Auto,
     /// AF_XDP or nothing.

@@ -78,7 +78,7 @@ pub struct Port {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Driver {
-    /// AF_XDP where the NIC can, else AF_PACKET.
+    /// AF_XDP where it does not copy, else AF_PACKET where the port deals in super-frames, else whichever works.
     #[default]
     Auto,
     AfXdp,

@@ -14,7 +14,7 @@ use crate::packet::FramePool;
 /// Which driver a port is to have.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Driver {
-    /// AF_XDP where it works, else AF_PACKET.
+    /// AF_XDP where it does not copy, else AF_PACKET where the port deals in super-frames, else whichever works.
     #[default]
     Auto,
     /// AF_XDP or nothing.
@@ -86,17 +86,33 @@ impl Opener<'_> {
         let mut takeover = Takeover::begin(&spec.interface, spec.mtu, state_directory)?;
         let queues = match spec.driver {
             Driver::AfPacket => self.open_af_packet(spec, &mut takeover, "the configuration asks for it")?,
-            Driver::AfXdp => self.open_af_xdp(spec, &mut takeover)?,
-            Driver::Auto => match self.open_af_xdp(spec, &mut takeover) {
-                Ok(queues) => queues,
-                Err(error) => self.open_af_packet(spec, &mut takeover, &format!("AF_XDP does not work here: {error}"))?,
-            },
+            Driver::AfXdp => self.open_af_xdp(spec, &mut takeover, true)?,
+            Driver::Auto => self.open_best(spec, &mut takeover)?,
         };
         Ok(OpenPort { name: spec.name.clone(), queues, takeover })
     }
 
+    /// AF_XDP where it does not copy; else AF_PACKET where the port deals in super-frames; else AF_XDP if need be copying; else AF_PACKET.
+    ///
+    /// Measured on veth, both drivers copying, through one worker in namespaces, AF_PACKET with super-frames against AF_XDP: one TCP
+    /// stream 584 against 156 Mbit/s towards the cloud and 472 against 356 back, at 26 against 58 and 29 against 34 us a packet of
+    /// the whole machine but client and load; 64-byte datagrams at least 65,000 against 51,000 a second both ways; answers at half
+    /// load 4 against 14 ms at the 99th percentile.
+    fn open_best(&mut self, spec: &PortSpec, takeover: &mut Takeover) -> Result<Queues, NicError> {
+        let super_frames = takeover.had_offload("tso");
+        match self.open_af_xdp(spec, takeover, !super_frames) {
+            Ok(queues) => Ok(queues),
+            Err(error) if super_frames => {
+                let reason =
+                    format!("AF_XDP without copying is not to be had ({error}), and super-frames carry more than AF_XDP that copies");
+                self.open_af_packet(spec, takeover, &reason)
+            }
+            Err(error) => self.open_af_packet(spec, takeover, &format!("AF_XDP does not work here: {error}")),
+        }
+    }
+
     /// A socket for each queue of the interface, dealt out to the workers in turn.
-    fn open_af_xdp(&mut self, spec: &PortSpec, takeover: &mut Takeover) -> Result<Queues, NicError> {
+    fn open_af_xdp(&mut self, spec: &PortSpec, takeover: &mut Takeover, may_copy: bool) -> Result<Queues, NicError> {
         let interface = takeover.interface().clone();
         let name = || interface.name.clone();
         let failed = |doing| move |source| NicError::io(doing, &spec.interface, source);
@@ -121,7 +137,7 @@ impl Opener<'_> {
         let mut opened: Queues = self.pools.iter().map(|_| Vec::new()).collect();
         for queue in 0..queues {
             let pool = &mut self.pools[queue as usize % workers];
-            let socket = AfXdpSocket::open(&interface, queue, pool.umem(), &mut self.registrations, Arc::clone(&program));
+            let socket = AfXdpSocket::open(&interface, queue, pool.umem(), &mut self.registrations, Arc::clone(&program), may_copy);
             let socket = socket.map_err(failed("open AF_XDP"))?;
             let description = describe(spec, takeover, "af_xdp", socket.mode(), socket.reason());
             let nic = AfXdp::new(socket, lend, pool, description).map_err(failed("map the AF_XDP rings"))?;

@@ -73,6 +73,11 @@ impl Takeover {
         &self.interface
     }
 
+    /// Whether an offload was on when the port was taken over.
+    pub(super) fn had_offload(&self, name: &str) -> bool {
+        self.before.offloads.iter().any(|offload| offload.name == name)
+    }
+
     /// Switch off every offload but those of these names, which are as they were before. One that is fixed stays: the driver decides
     /// whether it can live with it.
     pub(super) fn keep_offloads(&self, names: &[&str]) {

@@ -7,7 +7,7 @@ use dataplane::nic::{BATCH, Driver, open_ports};
 use dataplane::packet::{FramePool, HEADROOM, Packet};
 use etherparse::{SlicedPacket, TransportSlice};
 
-use crate::support::{Station, in_own_network, plain_frame, sh, state_directory, tagged, veth};
+use crate::support::{Station, in_own_network, output, plain_frame, sh, state_directory, tagged, veth};
 
 /// Frames of all lengths, with no, one and two tags, cross two ports of one worker in order and unchanged.
 fn forwards_everything(driver: Driver, mode: &str) {
@@ -256,9 +256,17 @@ fn auto_takes_the_best_driver_and_says_why() {
 }
 
 #[test]
-fn auto_takes_af_xdp_where_it_may() {
-    in_own_network("drivers::auto_takes_af_xdp_where_it_may", true, || {
+fn auto_takes_af_xdp_that_copies_only_where_super_frames_are_off() {
+    in_own_network("drivers::auto_takes_af_xdp_that_copies_only_where_super_frames_are_off", true, || {
         veth("port", "far");
+        {
+            let relay = Station::new("port", Driver::Auto);
+            let description = relay.port.queues[0][0].description();
+            assert_eq!((description.driver, description.mode.as_str()), ("af_packet", "copy (offload)"));
+            assert!(description.reason.contains("super-frames carry more"), "{}", description.reason);
+            assert!(output("ethtool -k port").contains("tx-tcp-segmentation: on"), "what AF_XDP had switched off is back");
+        }
+        sh("ethtool -K port tso off");
         sh("ip link set port address 02:00:00:00:00:01");
         let relay = Station::new("port", Driver::Auto);
         let description = relay.port.queues[0][0].description();

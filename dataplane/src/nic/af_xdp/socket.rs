@@ -38,13 +38,14 @@ pub(in crate::nic) struct Registration {
 }
 
 impl AfXdpSocket {
-    /// Open, bind and hook a socket to a queue: zero-copy where the driver offers it, else copying.
+    /// Open, bind and hook a socket to a queue: zero-copy where the driver offers it, else copying, where `may_copy` says so.
     pub(in crate::nic) fn open(
         interface: &Interface,
         queue: u32,
         umem: &Umem,
         registrations: &mut Vec<Registration>,
         attached: Arc<Attached>,
+        may_copy: bool,
     ) -> io::Result<Self> {
         let (attachment, mut reason) = (attached.attachment, attached.reason.clone());
         let place = Place { interface: interface.index, queue };
@@ -55,6 +56,7 @@ impl AfXdpSocket {
         };
         let (fd, zero_copy) = match zero_copy {
             Ok(fd) => (fd, true),
+            Err(error) if !may_copy => return Err(error),
             Err(error) => {
                 reason += &format!("no zero-copy: {error}");
                 (bind_new(place, umem, registrations, false)?, false)
