@@ -132,7 +132,7 @@ impl Worker {
             return None;
         }
         for interface in &tenant.attachments {
-            self.attachments.remove(&(interface.port, interface.vlan));
+            self.attachments.remove((interface.port, interface.vlan));
         }
         let old = std::mem::take(&mut tenant.tunnels).into_iter().enumerate();
         let kept = old.map(|(index, tunnel)| {
@@ -205,7 +205,7 @@ impl Worker {
             self.tunnels.remove(tunnel.index, now);
         }
         for interface in &tenant.attachments {
-            self.attachments.remove(&(interface.port, interface.vlan));
+            self.attachments.remove((interface.port, interface.vlan));
         }
     }
 

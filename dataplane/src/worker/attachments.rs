@@ -22,10 +22,15 @@ pub(super) struct Attachments {
 }
 
 impl Attachments {
-    /// Forget all of them.
-    pub(super) fn clear(&mut self) {
-        self.single.iter_mut().for_each(|ids| ids.fill(None));
-        self.other.clear();
+    /// Forget the one with these tags on this port.
+    pub(super) fn remove(&mut self, (port, vlan): (PortId, Vlan)) {
+        match vlan {
+            Vlan::Single(id) => {
+                let place = self.single.get_mut(usize::from(port.0)).and_then(|ids| ids.get_mut(usize::from(id.get())));
+                place.into_iter().for_each(|place| *place = None);
+            }
+            _ => drop(self.other.remove(&(port, vlan))),
+        }
     }
 
     /// Enter one.
@@ -73,7 +78,10 @@ mod tests {
         assert_eq!(attachments.get((PortId(3), Vlan::Single(id(4_094)))), None);
         assert_eq!(attachments.get((PortId(3), Vlan::Untagged)), None);
         assert_eq!(attachments.get((PortId(200), Vlan::Single(id(7)))), None);
-        attachments.clear();
+        attachments.remove((PortId(200), Vlan::Single(id(7))));
+        attachments.remove(single);
+        assert_eq!((attachments.get(single), attachments.get(elsewhere)), (None, Some(found(3))));
+        [double, elsewhere].into_iter().for_each(|place| attachments.remove(place));
         assert!([single, double, elsewhere].iter().all(|place| attachments.get(*place).is_none()));
     }
 }
