@@ -1,7 +1,8 @@
 //! What the packet path costs, beside the cipher it cannot do without.
 //!
 //! `cargo run --release -p benches -- path [--json]`: the real worker over NICs of memory, no kernel. Absolute times mean little on a
-//! shared machine; the ratio to the bare cipher, measured in turn with it, does. With `--json` a list of cases:
+//! shared machine; the ratio to the bare cipher, measured in turn with it, does. `soak [--minutes N]` keeps the worker at full load instead (20 s
+//! without N), and fails when memory grows or a packet is lost that nobody counted. With `--json` a list of cases:
 //!
 //! | field | meaning |
 //! |---|---|
@@ -26,6 +27,7 @@ mod office;
 mod path;
 mod plot;
 mod relay_config;
+mod soak;
 mod targets;
 mod world;
 
@@ -38,9 +40,14 @@ fn main() -> ExitCode {
         [command @ ("path" | "fairness")] => (command, false),
         [command @ ("path" | "fairness"), "--json"] => (command, true),
         ["path", "--plot", _] => ("plot", false),
+        ["soak"] => return soak::run(Duration::from_secs(20)),
+        ["soak", "--minutes", minutes] if minutes.parse().is_ok_and(|minutes: u32| minutes > 0) => {
+            return soak::run(Duration::from_secs(60) * minutes.parse().expect("looked at above"));
+        }
         _ => {
             eprintln!("usage: cargo run --release -p benches -- path|fairness [--json]");
             eprintln!("       cargo run --release -p benches -- path --plot FILE.svg");
+            eprintln!("       cargo run --release -p benches -- soak [--minutes N]");
             return ExitCode::FAILURE;
         }
     };

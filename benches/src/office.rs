@@ -105,6 +105,20 @@ impl Office {
         self.outer(&out[..len])
     }
 
+    /// A datagram of any session, open or not.
+    pub(crate) fn datagram_of(&mut self, session: usize, size: usize, now: Instant) -> Vec<u8> {
+        if session >= self.seen_by_cloud.len() {
+            self.seen_by_cloud.resize(session + 1, UNSEEN);
+        }
+        self.datagram(session, size, now)
+    }
+
+    /// A packet from the cloud for a session that it has seen; its mapping may have expired since.
+    pub(crate) fn cloud_packet_of(&self, session: usize, size: usize) -> Option<Vec<u8>> {
+        let seen = self.seen_by_cloud.get(session).filter(|seen| **seen != UNSEEN)?;
+        Some(framed(self.vlan, TRUNK_MAC, ethernet::IPV4, &udp(CLOUD_HOST, *seen, size, 0)))
+    }
+
     /// A datagram of the tunnel, framed.
     pub(crate) fn outer(&self, datagram: &[u8]) -> Vec<u8> {
         let mut packet = udp(self.router, RELAY, 28 + datagram.len(), 0);

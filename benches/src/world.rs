@@ -1,5 +1,7 @@
 //! A relay and everybody around it, in memory: municipal routers behind one access gateway, a gateway on each tenant's VLAN.
 
+mod soak;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use dataplane::nic::memory::{MemoryNic, MemoryWire};
 use dataplane::nic::{BATCH, Nic};
 use dataplane::packet::FramePool;
 use dataplane::publish::Publisher;
-use dataplane::router_config::{SecretKey, TenantEntry, Vlan};
+use dataplane::router_config::{Limits, SecretKey, TenantEntry, Vlan};
 use dataplane::time::Instant;
 use dataplane::tunnel::wireguard;
 use dataplane::tunnel::{Content, Tunnel};
@@ -20,6 +22,8 @@ use crate::busy_time;
 use crate::frames::{arp_reply, source_and_mark};
 use crate::office::{ACCESS_MAC, Office, TRUNK_MAC};
 use crate::relay_config::{CLOUD_HOST, MTU, RELAY, limits, office_host, router_config, tenant, tenant_of};
+
+pub(crate) use soak::{Books, Soak};
 
 /// A few milliseconds of traffic for each slot of a NIC's ring.
 const FRAMES_PER_SLOT: u32 = 8;
@@ -66,12 +70,15 @@ impl World {
 
     /// As [`Self::new`], with so many slots on each ring of the NICs.
     pub(crate) fn with_ring(tenants: usize, sessions: usize, more: usize, ring: usize) -> Self {
+        Self::with_limits(tenants, sessions, limits((sessions + more).div_ceil(tenants)), ring)
+    }
+
+    fn with_limits(tenants: usize, sessions: usize, limits: Limits, ring: usize) -> Self {
         let time = Instant::from_secs(1);
         let relay_key = wireguard::generate().expect("random bytes");
         let keys: Vec<SecretKey> = (0..tenants).map(|_| wireguard::generate().expect("random bytes")).collect();
         let relay = wireguard::public_key(&relay_key);
         let offices = keys.iter().enumerate().map(|(number, key)| Office::new(number, key, relay, time)).collect();
-        let limits = limits((sessions + more).div_ceil(tenants));
         let key = |number: usize| wireguard::public_key(&keys[number]);
         let entries: Vec<TenantEntry> = (0..tenants).map(|number| tenant(number, key(number), limits)).collect();
         let config = Publisher::new(router_config(relay_key, entries.clone()));
