@@ -1,12 +1,15 @@
 //! What the packet path costs, beside the cipher it cannot do without.
 //!
-//! `cargo run --release -p benches -- path [--json]`: the real worker over NICs of memory, no kernel. Absolute times mean little on a
+//! `cargo run --release -p benches -- path [--json]`: the real worker over NICs of memory, no kernel; `workers` runs only the case
+//! of that name. Absolute times mean little on a
 //! shared machine; the ratio to the bare cipher, measured in turn with it, does. `soak [--minutes N]` keeps the worker at full load instead (20 s
 //! without N), and fails when memory grows or a packet is lost that nobody counted. With `--json` a list of cases:
 //!
 //! | field | meaning |
 //! |---|---|
 //! | `case` | `path`: packets of open sessions. `new_sessions`: each packet opens a session, so 1e9 / `ns_per_packet` of them open a second, the whole path included |
+//! | | `workers`: one worker against two, on threads; see `workers.rs` for the fields that only it has |
+//! | `workers` | threads |
 //! | `direction` | `office-to-cloud` (decrypt, NAT) or `cloud-to-office` (NAT, encrypt) |
 //! | `size` | bytes of the inner IP packet |
 //! | `tenants` | served in turn, one packet each: the worst order |
@@ -29,6 +32,7 @@ mod plot;
 mod relay_config;
 mod soak;
 mod targets;
+mod workers;
 mod world;
 
 use std::process::ExitCode;
@@ -37,15 +41,15 @@ use std::time::Duration;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (command, json) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [command @ ("path" | "fairness")] => (command, false),
-        [command @ ("path" | "fairness"), "--json"] => (command, true),
+        [command @ ("path" | "fairness" | "workers")] => (command, false),
+        [command @ ("path" | "fairness" | "workers"), "--json"] => (command, true),
         ["path", "--plot", _] => ("plot", false),
         ["soak"] => return soak::run(Duration::from_secs(20)),
         ["soak", "--minutes", minutes] if minutes.parse().is_ok_and(|minutes: u32| minutes > 0) => {
             return soak::run(Duration::from_secs(60) * minutes.parse().expect("looked at above"));
         }
         _ => {
-            eprintln!("usage: cargo run --release -p benches -- path|fairness [--json]");
+            eprintln!("usage: cargo run --release -p benches -- path|fairness|workers [--json]");
             eprintln!("       cargo run --release -p benches -- path --plot FILE.svg");
             eprintln!("       cargo run --release -p benches -- soak [--minutes N]");
             return ExitCode::FAILURE;
@@ -70,12 +74,18 @@ fn main() -> ExitCode {
     if command == "plot" {
         return draw(&arguments[2]);
     }
-    let rows = path::run();
+    let rows = if command == "path" { path::run() } else { Vec::new() };
+    let of_workers = workers::run();
     if json {
-        println!("{}", serde_json::to_string_pretty(&rows).expect("numbers and names"));
+        let rows = rows.iter().map(serde_json::to_value).chain(of_workers.iter().map(serde_json::to_value));
+        let rows: Result<Vec<_>, _> = rows.collect();
+        println!("{}", serde_json::to_string_pretty(&rows.expect("numbers and names")).expect("numbers and names"));
     } else {
-        print_table(&rows);
-        targets::print(&rows);
+        if !rows.is_empty() {
+            print_table(&rows);
+            targets::print(&rows);
+        }
+        workers::print_table(&of_workers);
     }
     ExitCode::SUCCESS
 }

@@ -36,6 +36,8 @@ pub(crate) struct Row {
     /// Length of the inner IP packet.
     pub(crate) size: usize,
     pub(crate) tenants: usize,
+    /// Always one here; see the case `workers`.
+    pub(crate) workers: usize,
     /// Open before the first packet of the measurement.
     pub(crate) sessions: usize,
     pub(crate) ns_per_packet: f64,
@@ -94,6 +96,7 @@ pub(crate) fn measure(world: &mut World, case: &'static str, load: Load, size: u
         direction: direction.label(),
         size,
         tenants: world.tenants(),
+        workers: 1,
         sessions,
         ns_per_packet: median(path),
         aead_ns_per_packet: median(bare),

@@ -16,7 +16,7 @@ use dataplane::time::Instant;
 use dataplane::tunnel::wireguard;
 use dataplane::tunnel::{Content, Tunnel};
 use dataplane::wire::ethernet::{self, Ethernet};
-use dataplane::worker::{Worker, WorkerParts};
+use dataplane::worker::{Links, PortQueues, Worker, WorkerParts};
 
 use crate::busy_time;
 use crate::frames::{arp_reply, source_and_mark};
@@ -85,9 +85,11 @@ impl World {
         let mut pool = FramePool::new(FRAMES_PER_SLOT * u32::try_from(ring).expect("a small number")).expect("memory");
         let (access_nic, access) = MemoryNic::new("access", ACCESS_MAC.0, MTU, ring, &mut pool);
         let (trunk_nic, trunk) = MemoryNic::new("trunk", TRUNK_MAC.0, MTU, ring, &mut pool);
-        let ports: Vec<Box<dyn Nic>> = vec![Box::new(access_nic), Box::new(trunk_nic)];
+        let nics: [Box<dyn Nic>; 2] = [Box::new(access_nic), Box::new(trunk_nic)];
+        let ports = nics.map(PortQueues::from).into();
         let counters: Arc<WorkerCounters> = Arc::default();
-        let parts = WorkerParts { ports, pool, config: config.reader(), counters: Arc::clone(&counters), seed: 1, cpu: None };
+        let links = Links::alone();
+        let parts = WorkerParts { ports, links, pool, config: config.reader(), counters: Arc::clone(&counters), seed: 1, cpu: None };
         let (worker, _, _) = Worker::new(parts, time);
         let opening = Duration::from_secs(1) * u32::try_from(BATCH).expect("a small number")
             / (limits.new_sessions_per_second.get() * u32::try_from(tenants).expect("few enough"));

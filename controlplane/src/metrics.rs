@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use dataplane::counters::{TenantCounters, Traffic, TunnelCounters, WorkerCounters};
+use dataplane::counters::{PortShare, TenantCounters, Traffic, TunnelCounters, WorkerCounters};
 use dataplane::drop_reason::DropReason;
 use dataplane::nic::NicDescription;
-use dataplane::router_config::{RouterConfig, RuleState, TenantConfig, TenantEntry, TrafficClass};
+use dataplane::router_config::{PortConfig, RouterConfig, RuleState, TenantConfig, TenantEntry, TrafficClass};
 use time::OffsetDateTime;
 
 use crate::clock::{Clocks, unix_seconds};
@@ -161,12 +161,15 @@ fn relay(families: &mut Families, scrape: &Scrape<'_>) {
 
 fn workers(families: &mut Families, workers: &[Arc<WorkerCounters>]) {
     type Pick = fn(&WorkerCounters) -> u64;
-    let counters: [(&str, &str, Pick); 7] = [
+    let counters: [(&str, &str, Pick); 10] = [
         ("chukei_worker_received_packets_total", "Packets that NICs handed in.", |c| c.received.get()),
         ("chukei_worker_generated_packets_total", "Packets the relay made itself.", |c| c.generated.get()),
         ("chukei_worker_transmitted_packets_total", "Packets handed to a NIC.", |c| c.transmitted.get()),
         ("chukei_worker_dropped_packets_total", "Packets lost for a named reason.", |c| c.dropped.get()),
         ("chukei_worker_absorbed_packets_total", "Packets that ended in the relay on purpose.", |c| c.absorbed.get()),
+        ("chukei_worker_handed_over_packets_total", "Packets given to another worker.", |c| c.handed_over.get()),
+        ("chukei_worker_taken_over_packets_total", "Packets that another worker gave to this one.", |c| c.taken_over.get()),
+        ("chukei_worker_hand_off_full_total", "Packets, or news, for which another worker's ring had no room.", |c| c.hand_off_full.get()),
         ("chukei_worker_polls_total", "Times the worker looked for work.", |c| c.polls.get()),
         ("chukei_worker_sleeps_total", "Times the worker went to sleep.", |c| c.sleeps.get()),
     ];
@@ -182,10 +185,11 @@ fn workers(families: &mut Families, workers: &[Arc<WorkerCounters>]) {
 
 fn ports(families: &mut Families, scrape: &Scrape<'_>) {
     let ports = &scrape.router.ports;
+    let sums = port_sums(ports);
     let traffic = |pick: fn(&Traffic) -> u64| {
-        ports.iter().flat_map(move |port| {
+        ports.iter().zip(&sums).flat_map(move |(port, counters)| {
             let row = move |direction, traffic| (vec![label("port", &*port.name), label("direction", direction)], pick(traffic));
-            [row("received", &port.counters.received), row("transmitted", &port.counters.transmitted)]
+            [row("received", &counters.received), row("transmitted", &counters.transmitted)]
         })
     };
     families.counter("chukei_port_packets_total", "Frames of a port.", traffic(|t| t.packets.get()));
@@ -193,7 +197,7 @@ fn ports(families: &mut Families, scrape: &Scrape<'_>) {
     families.counter(
         "chukei_port_nic_receive_lost_packets_total",
         "Frames the kernel or NIC lost before the relay saw them.",
-        ports.iter().map(|port| (vec![label("port", &*port.name)], port.counters.nic_receive_lost.get())),
+        ports.iter().zip(&sums).map(|(port, counters)| (vec![label("port", &*port.name)], counters.nic_receive_lost.get())),
     );
     let info = ports.iter().zip(scrape.ports).map(|(port, nic)| {
         let labels =
@@ -203,11 +207,17 @@ fn ports(families: &mut Families, scrape: &Scrape<'_>) {
     families.gauge("chukei_port_info", "Interface, driver and mode of a port; always 1.", info);
 }
 
+/// The ports' counters, each added up over the workers.
+fn port_sums(ports: &[PortConfig]) -> Vec<PortShare> {
+    ports.iter().map(|port| port.counters.sum()).collect()
+}
+
 fn drops(families: &mut Families, scrape: &Scrape<'_>, tenants: &[Sampled<'_>]) {
     let ports = &scrape.router.ports;
+    let sums = port_sums(ports);
     let reason_label = |reason: DropReason| label("reason", reason.label());
     let total = |reason: DropReason| {
-        let of_ports: u64 = ports.iter().map(|port| port.counters.drops.get(reason)).sum();
+        let of_ports: u64 = sums.iter().map(|port| port.drops.get(reason)).sum();
         let of_tenants: u64 = tenants.iter().map(|tenant| tenant.counters.drops.get(reason)).sum();
         of_ports + of_tenants + scrape.registry.retired_drops(reason)
     };
@@ -219,8 +229,8 @@ fn drops(families: &mut Families, scrape: &Scrape<'_>, tenants: &[Sampled<'_>]) 
     families.counter(
         "chukei_port_dropped_packets_total",
         "Packets lost before a tenant was known, or for reasons of the port; only reasons that occurred.",
-        ports.iter().flat_map(|port| {
-            port.counters.drops.occurred().map(move |(reason, n)| (vec![label("port", &*port.name), reason_label(reason)], n))
+        ports.iter().zip(&sums).flat_map(|(port, counters)| {
+            counters.drops.occurred().map(move |(reason, n)| (vec![label("port", &*port.name), reason_label(reason)], n))
         }),
     );
     families.counter(

@@ -3,18 +3,19 @@
 use anyhow::Context;
 use dataplane::nic::{Driver, Nic, NicDescription, PortSpec, Takeover, open_ports};
 use dataplane::packet::FramePool;
+use dataplane::worker::{Links, PortQueues};
 
 use crate::config::{self, RelayConfigModel};
 
-/// Frames of 2 KiB where relay.yaml names no number: 32 MiB, enough for deep rings on four ports.
+/// Frames of 2 KiB a worker where relay.yaml names no number: 32 MiB, enough for deep rings on four ports.
 pub(crate) const DEFAULT_FRAMES: u32 = 16_384;
 
 /// Ports that run. The drivers go to a worker, the rest stays for the end.
 pub struct Ports {
-    /// Drivers, in the order of the configuration.
-    pub nics: Vec<Box<dyn Nic>>,
-    /// The frames that are not in the drivers' hands.
-    pub pool: FramePool,
+    /// The drivers of each worker's queues, by port in the order of the configuration and by worker.
+    pub queues: Vec<Vec<Vec<Box<dyn Nic>>>>,
+    /// The frames of each worker that are not in the drivers' hands.
+    pub pools: Vec<FramePool>,
     /// What each driver is.
     pub descriptions: Vec<NicDescription>,
     takeovers: Vec<Takeover>,
@@ -28,27 +29,43 @@ impl Ports {
     pub fn open(model: &RelayConfigModel) -> anyhow::Result<Self> {
         let state = model.state.join("ports");
         std::fs::create_dir_all(&state).with_context(|| state.display().to_string())?;
-        let frames = model.frames.unwrap_or(DEFAULT_FRAMES);
-        let mut pool = FramePool::new(frames).with_context(|| format!("memory for {frames} frames; lower `frames` in relay.yaml"))?;
-        let pools = std::slice::from_mut(&mut pool);
+        let workers = u32::try_from(model.workers).expect("sixteen at most");
+        let frames = model.frames.unwrap_or(DEFAULT_FRAMES * workers);
+        let pools = FramePool::shared(frames, model.workers);
+        let mut pools = pools.with_context(|| format!("memory for {frames} frames; lower `frames` in relay.yaml"))?;
         let specs: Vec<PortSpec> = model.ports.iter().map(spec).collect();
-        let (mut nics, mut descriptions, mut takeovers) = (Vec::new(), Vec::new(), Vec::new());
-        for port in open_ports(&specs, &state, pools)? {
+        let (mut queues, mut descriptions, mut takeovers) = (Vec::new(), Vec::new(), Vec::new());
+        for port in open_ports(&specs, &state, &mut pools)? {
             let description = port.description().clone();
             let NicDescription { driver, mode, reason, interface, .. } = &description;
-            tracing::info!(port = port.name, interface, driver, mode, reason, "port taken over");
+            let with_queue = port.queues.iter().filter(|queues| !queues.is_empty()).count();
+            tracing::info!(port = port.name, interface, driver, mode, reason, workers = with_queue, "port taken over");
             descriptions.push(description);
-            nics.extend(port.queues.into_iter().flatten());
+            queues.push(port.queues);
             takeovers.push(port.takeover);
         }
-        Ok(Self { nics, pool, descriptions, takeovers })
+        Ok(Self { queues, pools, descriptions, takeovers })
     }
 
-    /// Split into what a worker needs and what gives the ports back.
+    /// Split into what the workers need and what gives the ports back.
     #[must_use]
-    pub fn into_parts(self) -> (Vec<Box<dyn Nic>>, FramePool, Vec<NicDescription>, GiveBack) {
-        (self.nics, self.pool, self.descriptions, GiveBack(self.takeovers))
+    pub fn into_parts(self) -> (Vec<WorkerShare>, Vec<NicDescription>, GiveBack) {
+        let links = Links::between(&self.pools);
+        let ports = PortQueues::deal(self.queues, &links);
+        let shares = ports.into_iter().zip(self.pools).zip(links);
+        let shares = shares.map(|((ports, pool), links)| WorkerShare { ports, pool, links }).collect();
+        (shares, self.descriptions, GiveBack(self.takeovers))
     }
+}
+
+/// What one worker has of the ports.
+pub struct WorkerShare {
+    /// Its queues, by port.
+    pub ports: Vec<PortQueues>,
+    /// Its frames.
+    pub pool: FramePool,
+    /// Its place among all workers.
+    pub links: Links,
 }
 
 /// Gives the interfaces back as they were. Dropping it does so too, without a word about failures.

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use dataplane::counters::WorkerCounters;
 use dataplane::worker::WorkerParts;
 use dataplane::worker::control::{Command, Event};
-use dataplane::worker::thread::{self, WorkerHandle};
+use dataplane::worker::thread::{self, Clock, WorkerHandle};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Loader, Problem, RelayConfigModel};
 use crate::peers::INITIATIONS_PER_SECOND;
-use crate::ports::Ports;
+use crate::ports::{Ports, WorkerShare};
 use crate::relay::{Relay, State};
 use crate::sd_notify::Notifier;
 use crate::setup::{Accepted, Setup};
@@ -130,11 +130,8 @@ async fn serve(loader: Loader, setup: Setup, stop: impl Future<Output = ()>, rea
     reload::log_problems(&state.unmatched_isolations());
     let model = &state.setup.model;
     let ports = Ports::open(model)?;
-    let (nics, pool, descriptions, give_back) = ports.into_parts();
-    let counters: Arc<WorkerCounters> = Arc::default();
-    let parts = WorkerParts { ports: nics, pool, config: state.reader(), counters: Arc::clone(&counters), seed: secret_seed()?, cpu: None };
-    let worker = thread::spawn(parts).context("start the worker")?;
-    let workers = Workers::new(vec![Box::new(Linked { handle: worker, counters })]);
+    let (shares, descriptions, give_back) = ports.into_parts();
+    let workers = Workers::new(spawn_workers(shares, &state)?);
     let relay = Arc::new(Relay::new(loader, state, workers, descriptions));
     listeners.serve(&relay);
     tokio::spawn(pump(Arc::clone(&relay)));
@@ -152,6 +149,19 @@ async fn serve(loader: Loader, setup: Setup, stop: impl Future<Output = ()>, rea
     give_back.restore();
     tracing::info!("stopped; the ports are as they were");
     ended
+}
+
+/// A thread for each share.
+fn spawn_workers(shares: Vec<WorkerShare>, state: &State) -> anyhow::Result<Vec<Box<dyn WorkerLink>>> {
+    let clock = Clock::start();
+    let spawn = |WorkerShare { ports, pool, links }| -> anyhow::Result<Box<dyn WorkerLink>> {
+        let counters: Arc<WorkerCounters> = Arc::default();
+        let (config, seed) = (state.reader(), secret_seed()?);
+        let parts = WorkerParts { ports, links, pool, config, counters: Arc::clone(&counters), seed, cpu: None };
+        let handle = thread::spawn(parts, clock).context("start a worker")?;
+        Ok(Box::new(Linked { handle, counters }))
+    };
+    shares.into_iter().map(spawn).collect()
 }
 
 /// Everything the relay listens on besides its ports.
@@ -223,7 +233,7 @@ impl WorkerLink for Linked {
 
     fn stop(self: Box<Self>) {
         if self.handle.stop().is_none() {
-            tracing::error!("the worker panicked; its message is above");
+            tracing::error!("a worker panicked; its message is above");
         }
     }
 }
@@ -264,7 +274,7 @@ fn warn_if_lost(saved: io::Result<()>) {
 async fn until_broken(relay: &Arc<Relay>, notifier: &Notifier, mut hangup: Signal) -> anyhow::Result<()> {
     let generation = relay.state().generation;
     if !relay.adopted(generation).await {
-        bail!("the worker has not adopted the configuration");
+        bail!("a worker has not adopted the configuration");
     }
     notifier.ready(&status(relay));
     tracing::info!(status = status(relay), "ready");
@@ -281,7 +291,7 @@ async fn until_broken(relay: &Arc<Relay>, notifier: &Notifier, mut hangup: Signa
             _ = seconds.tick() => {
                 relay.tick(clock::now());
                 if !relay.workers.are_running() {
-                    bail!("the worker has ended by itself; its message is above");
+                    bail!("a worker has ended by itself; its message is above");
                 }
             }
             _ = watchdog.tick() => if relay.is_alive() {

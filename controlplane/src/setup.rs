@@ -67,6 +67,7 @@ impl Setup {
             ("`api.socket`", socket(new) != socket(old)),
             ("`state`", new.state != old.state),
             ("`frames`", new.frames != old.frames),
+            ("`workers`", new.workers != old.workers),
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }

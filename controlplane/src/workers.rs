@@ -8,6 +8,7 @@ use std::time::Duration;
 use dataplane::counters::WorkerCounters;
 use dataplane::time::Instant;
 use dataplane::worker::control::{Command, Event, SnapshotRequest, SnapshotRows};
+use dataplane::worker::steering;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::{self, Clocks};
@@ -120,12 +121,17 @@ impl Workers {
         self.links().iter().all(|link| link.counters().generation.get() >= generation)
     }
 
-    /// Send a command to the worker that owns the tenant. With one worker that is the first.
+    /// Send a command to the worker that owns its tenant; one about no tenant to the first.
     ///
     /// # Errors
     /// When its ring is full.
     pub fn send(&self, command: Command) -> Result<(), NoAnswer> {
-        self.links().first_mut().map_or(Err(NoAnswer::Full), |link| link.send(command))
+        let mut links = self.links();
+        let worker = match &command {
+            Command::Initiate { tenant, .. } if !links.is_empty() => steering::owner(tenant, links.len()).index(),
+            _ => 0,
+        };
+        links.get_mut(worker).map_or(Err(NoAnswer::Full), |link| link.send(command))
     }
 
     /// Have every worker notice a new configuration at once.

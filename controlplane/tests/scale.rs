@@ -22,7 +22,7 @@ use dataplane::publish::Reader;
 use dataplane::router_config::RouterConfig;
 use dataplane::worker::control::{Command, Event};
 use dataplane::worker::thread::{self, WorkerHandle};
-use dataplane::worker::{Worker, WorkerParts};
+use dataplane::worker::{Links, PortQueues, Worker, WorkerParts};
 
 const TENANTS: usize = 2_000;
 /// 100,000 services in all where the figures count.
@@ -62,7 +62,8 @@ fn parts(config: Reader<RouterConfig>, counters: &Arc<WorkerCounters>) -> (Worke
         ports.push(Box::new(nic));
         wires.push(wire);
     }
-    (WorkerParts { ports, pool, config, counters: Arc::clone(counters), seed: 1, cpu: None }, wires)
+    let ports = ports.into_iter().map(PortQueues::from).collect();
+    (WorkerParts { ports, links: Links::alone(), pool, config, counters: Arc::clone(counters), seed: 1, cpu: None }, wires)
 }
 
 /// A worker on a thread of its own, as `chukei run` has it, with NICs of memory.
@@ -108,7 +109,7 @@ fn start(directory: &Path) -> (Relay, Duration, Duration) {
     let state = State::start(setup, clock::now()).expect("a state directory");
     let counters: Arc<WorkerCounters> = Arc::default();
     let (parts, wires) = parts(state.reader(), &counters);
-    let link = Link { handle: thread::spawn(parts).expect("a thread"), counters, _wires: wires };
+    let link = Link { handle: thread::spawn(parts, thread::Clock::start()).expect("a thread"), counters, _wires: wires };
     let relay = Relay::new(loader, state, Workers::new(vec![Box::new(link)]), Vec::new());
     assert!(relay.is_ready(), "the worker starts with the configuration");
     (relay, loaded, begun.elapsed())

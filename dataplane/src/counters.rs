@@ -3,9 +3,11 @@
 //! A worker adds with a plain load and store (it is the only writer); readers see a recent value. The control plane owns the
 //! arrays and lends them to the worker inside the configuration, so that a reload never loses a count.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::drop_reason::DropReason;
+use crate::router_config::{MAX_WORKERS, WorkerId};
 
 /// One number with a single writer.
 #[derive(Debug, Default)]
@@ -164,9 +166,44 @@ impl TunnelCounters {
     }
 }
 
-/// What the relay counts for one port.
+/// What the relay counts for one port: a share for each worker, which is its only writer.
+#[derive(Debug)]
+pub struct PortCounters([Arc<PortShare>; MAX_WORKERS]);
+
+impl Default for PortCounters {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Arc::default()))
+    }
+}
+
+impl PortCounters {
+    /// What this worker counts.
+    #[must_use]
+    pub fn share(&self, worker: WorkerId) -> &Arc<PortShare> {
+        &self.0[worker.index()]
+    }
+
+    /// What all workers counted until a moment ago, added up.
+    #[must_use]
+    pub fn sum(&self) -> PortShare {
+        let sum = PortShare::default();
+        for share in &self.0 {
+            for (total, part) in [(&sum.received, &share.received), (&sum.transmitted, &share.transmitted)] {
+                total.packets.add(part.packets.get());
+                total.bytes.add(part.bytes.get());
+            }
+            share.drops.occurred().for_each(|(reason, packets)| sum.drops.add(reason, packets));
+            sum.nic_receive_lost.add(share.nic_receive_lost.get());
+        }
+        sum
+    }
+}
+
+/// What one worker counts for one port.
 #[derive(Debug, Default)]
-pub struct PortCounters {
+// No cache line belongs to two workers; the processor fetches lines in pairs.
+#[repr(align(128))]
+pub struct PortShare {
     /// Frames received.
     pub received: Traffic,
     /// Frames handed to the NIC.
@@ -177,8 +214,11 @@ pub struct PortCounters {
     pub nic_receive_lost: Counter,
 }
 
-/// The two sides of the conservation law: `received + generated == transmitted + dropped + absorbed + held`.
+/// What one worker counts about itself. The conservation law is
+/// `received + generated + taken_over == transmitted + dropped + absorbed + held + handed_over`; over all workers, `handed_over` less
+/// `taken_over` is what is on the rings between them.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct WorkerCounters {
     /// Packets that NICs handed in.
     pub received: Counter,
@@ -192,6 +232,12 @@ pub struct WorkerCounters {
     pub absorbed: Counter,
     /// Packets waiting for a next hop, or for their turn (gauge).
     pub held: Counter,
+    /// Packets given to another worker: to the owner of their tenant, or to one that can transmit on their port.
+    pub handed_over: Counter,
+    /// Packets that another worker gave to this one.
+    pub taken_over: Counter,
+    /// Packets, or news of a neighbour, for which another worker's ring had no room.
+    pub hand_off_full: Counter,
     /// Times the worker looked for work.
     pub polls: Counter,
     /// Times the worker went to sleep.
@@ -212,5 +258,20 @@ mod tests {
         let listed: Vec<_> = drops.occurred().collect();
         assert_eq!(listed, [(DropReason::VlanUnknown, 2), (DropReason::NoSession, 1)]);
         assert_eq!(drops.total(), 3);
+    }
+
+    #[test]
+    fn a_ports_shares_add_up() {
+        let port = PortCounters::default();
+        for worker in [WorkerId(0), WorkerId(15)] {
+            port.share(worker).received.add(2, 100);
+            port.share(worker).drops.add(DropReason::NoListener, 1);
+            port.share(worker).nic_receive_lost.set(4);
+        }
+        port.share(WorkerId(3)).transmitted.add(1, 60);
+        let sum = port.sum();
+        assert_eq!((sum.received.packets.get(), sum.received.bytes.get()), (4, 200));
+        assert_eq!((sum.transmitted.packets.get(), sum.transmitted.bytes.get()), (1, 60));
+        assert_eq!((sum.drops.get(DropReason::NoListener), sum.drops.total(), sum.nic_receive_lost.get()), (2, 2, 8));
     }
 }

@@ -171,6 +171,7 @@ drop_reasons! {
     Forward {
         HopLimitExceeded = "hop_limit_exceeded": "The time to live ran out here.",
         PacketTooBig = "packet_too_big": "Too big for the way ahead; the sender was told where it had set DF.",
+        HandOffFull = "hand_off_full": "Another worker, which owns the tenant or transmits on the port, does not keep up.",
         TransmitQueueFull = "transmit_queue_full": "The NIC's transmit ring was full.",
         TransmitRefused = "transmit_refused": "The NIC carries no frame of this length; raise the interface's MTU by the 8 bytes of two tags.",
         TenantRemoved = "tenant_removed": "The tenant was removed while the packet waited.",

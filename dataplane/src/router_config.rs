@@ -29,6 +29,21 @@ pub struct TunnelId(pub u8);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AttachmentId(pub u8);
 
+/// Number of a worker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct WorkerId(pub u8);
+
+impl WorkerId {
+    /// As a place in a list of all workers.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Workers of one relay: their number stands in four bits of a receiver index.
+pub const MAX_WORKERS: usize = 16;
+
 /// The whole configuration of a relay.
 #[derive(Debug)]
 pub struct RouterConfig {

@@ -129,7 +129,7 @@ fn a_full_transmit_ring_loses_by_name_what_came_last() {
 
 #[test]
 fn without_a_free_frame_packets_are_lost_by_name_and_every_frame_comes_back() {
-    let mut world = World::cold(805, [municipality("a", 2_101)], Dimensions { frames: 24, ring: 8, mtu: 1_500 });
+    let mut world = World::cold(805, [municipality("a", 2_101)], Dimensions { frames: 24, ring: 8, ..Dimensions::default() });
     // All 24 frames are lent to the three NICs, so the first packet has no frame to be decrypted into; its own serves the next.
     world.run(Duration::from_millis(600));
     let initiation = world.office("a").initiation();

@@ -15,7 +15,7 @@ use dataplane::router_config::{
 use dataplane::simulation::municipality::{listen, tunnel};
 use dataplane::simulation::{ip, municipality, network};
 use dataplane::time::{Duration, Instant};
-use dataplane::worker::{Worker, WorkerParts};
+use dataplane::worker::{Links, PortQueues, Worker, WorkerParts};
 
 const TENANTS: usize = 2_000;
 /// Known gap: 32 KiB is what a tenant should cost. boringtun's two states take 22 kB. 24 kB are the first pages of six reservations
@@ -64,7 +64,9 @@ fn worker(tenants: usize) -> (Worker, Vec<MemoryWire>, Publisher<RouterConfig>) 
     let nics = ["access", "aws"].map(|name| MemoryNic::new(name, [2, 0, 0, 0, 0, 1], 1_500, 128, &mut pool));
     let (ports, wires): (Vec<Box<dyn Nic>>, Vec<MemoryWire>) =
         nics.into_iter().map(|(nic, wire)| (Box::new(nic) as Box<dyn Nic>, wire)).unzip();
-    let parts = WorkerParts { ports, pool, config: publisher.reader(), counters: Arc::new(WorkerCounters::default()), seed: 1, cpu: None };
+    let (ports, links) = (ports.into_iter().map(PortQueues::from).collect(), Links::alone());
+    let parts =
+        WorkerParts { ports, links, pool, config: publisher.reader(), counters: Arc::new(WorkerCounters::default()), seed: 1, cpu: None };
     (Worker::new(parts, Instant::ZERO).0, wires, publisher)
 }
 

@@ -65,7 +65,7 @@ fn a_million_packets_both_ways_take_no_memory() {
 
 #[test]
 fn a_flood_that_waits_and_is_lost_takes_no_memory() {
-    let roomy = Dimensions { frames: 4_096, ring: 512, mtu: 1_500 };
+    let roomy = Dimensions { frames: 4_096, ring: 512, ..Dimensions::default() };
     let mut world = World::cold(602, [municipality("a", 2_101), municipality("b", 2_102)], roomy);
     world.bring_up();
     let packet = |tenant| udp(at("198.51.100.17:40000"), at("203.0.113.10:443"), &Owner::new(tenant, TrafficClass::MyNumber).payload(32));

@@ -79,6 +79,14 @@ impl Files {
         Self { relay_yaml, tenants }
     }
 
+    /// Have the relay run this many workers.
+    #[must_use]
+    pub fn with_workers(self, workers: usize) -> Self {
+        let yaml = fs::read_to_string(&self.relay_yaml).expect("relay.yaml");
+        fs::write(&self.relay_yaml, format!("{yaml}workers: {workers}\n")).expect("write relay.yaml");
+        self
+    }
+
     /// Writes or replaces a tenant's file.
     pub fn put(&self, town: &Municipality) {
         self.put_text(&town.tenant, &town.yaml());

@@ -234,7 +234,7 @@ pub(super) async fn drops(State(relay): State<Arc<Relay>>, viewer: Viewer, Query
     let view = View::new(relay, viewer, filter)?;
     let mut rows: Vec<DropRow> = Vec::new();
     if view.shows_relay() {
-        view.router.ports.iter().for_each(|port| rows.extend(drop_rows(None, Some(&port.name), &port.counters.drops)));
+        view.router.ports.iter().for_each(|port| rows.extend(drop_rows(None, Some(&port.name), &port.counters.sum().drops)));
     }
     view.tenants().for_each(|entry| rows.extend(drop_rows(Some(&entry.config.name), None, &entry.counters.drops)));
     Ok(view.answer(rows))
@@ -256,18 +256,21 @@ pub(super) async fn ports(State(relay): State<Arc<Relay>>, viewer: Viewer) -> Sh
     if !view.shows_relay() {
         return Ok(view.answer(Vec::new()));
     }
-    let row = |(port, nic): (&dataplane::router_config::PortConfig, &dataplane::nic::NicDescription)| PortRow {
-        port: port.name.to_string(),
-        interface: nic.interface.clone(),
-        driver: nic.driver.to_owned(),
-        mode: nic.mode.clone(),
-        reason: nic.reason.clone(),
-        mac: mac(nic.mac),
-        mtu: port.mtu,
-        received: (&port.counters.received).into(),
-        transmitted: (&port.counters.transmitted).into(),
-        dropped_packets: port.counters.drops.total(),
-        nic_receive_lost: port.counters.nic_receive_lost.get(),
+    let row = |(port, nic): (&dataplane::router_config::PortConfig, &dataplane::nic::NicDescription)| {
+        let counters = port.counters.sum();
+        PortRow {
+            port: port.name.to_string(),
+            interface: nic.interface.clone(),
+            driver: nic.driver.to_owned(),
+            mode: nic.mode.clone(),
+            reason: nic.reason.clone(),
+            mac: mac(nic.mac),
+            mtu: port.mtu,
+            received: (&counters.received).into(),
+            transmitted: (&counters.transmitted).into(),
+            dropped_packets: counters.drops.total(),
+            nic_receive_lost: counters.nic_receive_lost.get(),
+        }
     };
     Ok(view.answer(view.router.ports.iter().zip(&view.relay.nics).map(row).collect()))
 }

@@ -66,7 +66,9 @@ async fn no_answer_to_a_contractor_holds_a_word_about_another_tenant_or_the_rela
     let router = relay.state().router();
     router.tenants.iter().for_each(|entry| entry.counters.drops.add(dataplane::drop_reason::DropReason::NoSession, 1));
     router.tenants.iter().for_each(|entry| entry.counters.sessions.set(1));
-    router.ports.iter().for_each(|port| port.counters.drops.add(dataplane::drop_reason::DropReason::VlanUnknown, 1));
+    router.ports.iter().for_each(|port| {
+        port.counters.share(dataplane::router_config::WorkerId(0)).drops.add(dataplane::drop_reason::DropReason::VlanUnknown, 1);
+    });
     let chuo = r#"{"scope":{"tenant":"131024-chuo"},"reason":"malware"}"#;
     assert_eq!(ask(&site, "POST", "/v1/isolate", chuo).await.0, 200);
     for question in QUESTIONS.into_iter().chain(["ports"]) {

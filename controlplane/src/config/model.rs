@@ -32,6 +32,9 @@ pub struct RelayConfigModel {
     pub state: PathBuf,
     /// Number of 2 KiB frames in the pool; `None` leaves it to the data plane.
     pub frames: Option<u32>,
+    /// Threads that carry packets. One where the file names no number: it needs no hand-over between threads, and carries about what
+    /// one queue of a NIC brings.
+    pub workers: usize,
     /// Sorted by file name. A tenant whose file did not change is the same `Arc` after a reload.
     pub tenants: Vec<Arc<Tenant>>,
 }

@@ -19,6 +19,9 @@ use super::tree::{Key, Node, Value};
 const PORT_MTU_BYTES: std::ops::RangeInclusive<i64> = 576..=(dataplane::packet::MAX_PACKET as i64 - 22);
 /// 2 KiB each: 2 MiB to 4 GiB.
 const FRAMES: std::ops::RangeInclusive<i64> = 1_024..=2_097_152;
+/// Each worker is a thread that keeps a processor busy under load.
+#[expect(clippy::cast_possible_wrap, reason = "sixteen")]
+const WORKERS: std::ops::RangeInclusive<i64> = 1..=(dataplane::router_config::MAX_WORKERS as i64);
 const MOST_PORTS: usize = 64;
 const MOST_ENDPOINTS: usize = 64;
 const MOST_PREFIXES: usize = 256;
@@ -36,6 +39,7 @@ pub(super) struct RelayFile {
     pub(super) state: Field<PathBuf>,
     pub(super) frames: Field<u32>,
     pub(super) capacity: Field<NonZeroU64>,
+    pub(super) workers: Field<usize>,
     /// Glob, relative to the relay file.
     pub(super) tenants: Field<String>,
 }
@@ -101,6 +105,7 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> RelayFile {
         state: map.optional("state", problems, scalars::path),
         frames: map.optional("frames", problems, integer("the number of 2 KiB frames", FRAMES)),
         capacity: map.optional("capacity", problems, bit_rate),
+        workers: map.optional("workers", problems, integer("the number of workers", WORKERS)),
         tenants: map.required("tenants", problems, glob_pattern),
     };
     map.finish(problems);

@@ -28,6 +28,7 @@ pub(super) fn relay(side: &RelaySide) -> Option<RelayConfigModel> {
         api: api(relay),
         state: side.resolve_path(relay.state.value().map_or(DEFAULT_STATE.as_ref(), |path| path)),
         frames: relay.frames.value().copied(),
+        workers: relay.workers.value().copied().unwrap_or(1),
         tenants: Vec::new(),
     })
 }

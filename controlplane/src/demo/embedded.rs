@@ -23,7 +23,7 @@ impl RunningRelay for Embedded {
         let relay = self.relay();
         let router = relay.state().router();
         let mut drops = BTreeMap::new();
-        router.ports.iter().for_each(|port| add(&mut drops, &port.counters.drops));
+        router.ports.iter().for_each(|port| add(&mut drops, &port.counters.sum().drops));
         router.tenants.iter().for_each(|tenant| add(&mut drops, &tenant.counters.drops));
         let (driver, mode) = relay.nics.first().map(|nic| (nic.driver.to_owned(), nic.mode.clone())).unwrap_or_default();
         let tenants = router.tenants.iter().map(|tenant| (tenant.config.name.to_string(), snapshot_of(tenant))).collect();

@@ -3,6 +3,7 @@ use std::process::{Command, Stdio};
 
 use super::*;
 use crate::testing::{router, tenant};
+use dataplane::router_config::WorkerId;
 use dataplane::time::Instant;
 
 fn page(router: &RouterConfig) -> String {
@@ -37,7 +38,7 @@ fn promtool_finds_nothing_to_complain_about() {
     let router = router([tenant("131016-chiyoda")]);
     router.tenants[0].tunnel_counters[0].handshake_at_nanos.set(1);
     router.tenants[0].counters.drops.add(DropReason::NoSession, 1);
-    router.ports[0].counters.drops.add(DropReason::VlanUnknown, 1);
+    router.ports[0].counters.share(WorkerId(0)).drops.add(DropReason::VlanUnknown, 1);
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -73,7 +74,7 @@ fn moments_of_the_workers_are_wall_clock_timestamps() {
 fn the_relay_lists_every_reason_and_a_tenant_only_its_own() {
     let router = router([tenant("a"), tenant("b")]);
     router.tenants[0].counters.drops.add(DropReason::NoSession, 2);
-    router.ports[0].counters.drops.add(DropReason::NoSession, 1);
+    router.ports[0].counters.share(WorkerId(0)).drops.add(DropReason::NoSession, 1);
     let page = page(&router);
     let relay = page.lines().filter(|line| line.starts_with("chukei_dropped_packets_total{")).count();
     assert_eq!(relay, DropReason::COUNT);

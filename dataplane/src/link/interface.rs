@@ -59,6 +59,13 @@ impl Interface {
         Self { port, vlan, mtu, neighbors: Neighbors::new(neighbors), address, gateway, owned, announced: 0 }
     }
 
+    /// The same interface, for a worker that leaves the announcements to another.
+    #[must_use]
+    pub fn without_announcements(mut self) -> Self {
+        self.announced = MAX_ANNOUNCED + 1;
+        self
+    }
+
     /// The relay's own address here.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {

@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 
 use crate::time::Duration;
 
-/// Descriptors watched at one time.
-const MAX_DESCRIPTORS: usize = 64;
+/// Descriptors watched at one time: a bell, and some queues of each of 64 ports.
+const MAX_DESCRIPTORS: usize = 256;
 
 /// Wakes a sleeping worker from another thread.
 #[derive(Debug)]
@@ -41,6 +41,14 @@ impl Bell {
         let _ = (&self.0).read(&mut [0; 8]);
     }
 
+    /// Whether it has been rung since it was silenced last.
+    #[cfg(test)]
+    pub(crate) fn is_rung(&self) -> bool {
+        let mut polled = libc::pollfd { fd: self.descriptor(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry that outlives the call.
+        unsafe { libc::poll(&raw mut polled, 1, 0) == 1 }
+    }
+
     /// What to give to [`wait`].
     #[must_use]
     pub fn descriptor(&self) -> RawFd {
@@ -48,7 +56,7 @@ impl Bell {
     }
 }
 
-/// Sleep until one of `descriptors` is readable, or `timeout` is over. At most 64 descriptors are watched.
+/// Sleep until one of `descriptors` is readable, or `timeout` is over. At most 256 descriptors are watched.
 pub fn wait(descriptors: &[RawFd], timeout: Duration) {
     let mut polled = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; MAX_DESCRIPTORS];
     let count = descriptors.len().min(MAX_DESCRIPTORS);

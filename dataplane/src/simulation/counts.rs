@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::counters::{DropCounters, PortCounters, Traffic, WorkerCounters};
+use crate::counters::{DropCounters, PortShare, Traffic, WorkerCounters};
 use crate::drop_reason::DropReason;
 use crate::router_config::TenantEntry;
 
@@ -56,6 +56,13 @@ impl Counts {
         before.0.iter().for_each(|(name, value)| changes.change(name.clone(), -value));
         changes.0.retain(|_, value| *value != 0);
         changes
+    }
+
+    /// All but those whose names begin so.
+    #[must_use]
+    pub fn without(mut self, prefix: &str) -> Self {
+        self.0.retain(|name, _| !name.starts_with(prefix));
+        self
     }
 
     /// The value of one counter.
@@ -182,7 +189,7 @@ impl Counts {
         self.add(&format!("{at}.drops.{}", reason.label()), 1).add("worker.dropped", 1)
     }
 
-    pub(super) fn read_port(&mut self, name: &str, counters: &PortCounters) {
+    pub(super) fn read_port(&mut self, name: &str, counters: &PortShare) {
         self.read_traffic(&format!("{name}.received"), &counters.received);
         self.read_traffic(&format!("{name}.transmitted"), &counters.transmitted);
         self.read_drops(name, &counters.drops);

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use crate::counters::WorkerCounters;
 use crate::router_config::{TenantConfig, TrafficClass, Vlan};
 use crate::simulation::canary::{Owner, owners};
 use crate::simulation::municipality::ACCESS;
@@ -9,6 +10,7 @@ use crate::simulation::packets;
 use crate::simulation::stations::relay_mac;
 use crate::simulation::world::World;
 use crate::wire::ethernet::{self, Ethernet};
+use crate::worker::FrameAudit;
 
 /// What freed frames are overwritten with (see `packet::frames`): so many of them in a row are a leftover.
 const POISON: [u8; 8] = [0xdb; 8];
@@ -17,21 +19,28 @@ impl World {
     /// Conservation of packets, of frames, and of what drops are counted under.
     pub(super) fn check_laws(&self) {
         let seed = self.seed;
-        let count = &self.counters;
-        let came = count.received.get() + count.generated.get();
-        let went = count.transmitted.get() + count.dropped.get() + count.absorbed.get() + count.held.get();
-        assert_eq!(came, went, "seed {seed}: received + generated == transmitted + dropped + absorbed + held: {count:?}");
-        assert_eq!(count.received.get(), self.delivered, "seed {seed}: what the cables brought is what was received");
-        let waiting: usize = self.wires.iter().map(crate::nic::memory::MemoryWire::waiting).sum();
-        assert_eq!(count.transmitted.get(), self.collected + waiting as u64, "seed {seed}: what left is what was transmitted");
+        let sum = |pick: fn(&WorkerCounters) -> u64| self.counters.iter().map(|counters| pick(counters)).sum::<u64>();
+        let (dropped, held, transmitted) = (sum(|c| c.dropped.get()), sum(|c| c.held.get()), sum(|c| c.transmitted.get()));
+        for (worker, c) in self.counters.iter().enumerate() {
+            let came = c.received.get() + c.generated.get() + c.taken_over.get();
+            let went = c.transmitted.get() + c.dropped.get() + c.absorbed.get() + c.held.get() + c.handed_over.get();
+            assert_eq!(came, went, "seed {seed}: worker {worker}: every packet that came has one end: {c:?}");
+        }
+        assert_eq!(sum(|c| c.received.get()), self.delivered, "seed {seed}: what the cables brought is what was received");
+        let waiting: usize = self.wires.iter().flatten().map(crate::nic::memory::MemoryWire::waiting).sum();
+        assert_eq!(transmitted, self.collected + waiting as u64, "seed {seed}: what left is what was transmitted");
 
-        let of_ports: u64 = self.ports.iter().map(|port| port.counters.drops.total()).sum();
+        let of_ports: u64 = self.ports.iter().map(|port| port.counters.sum().drops.total()).sum();
         let of_tenants: u64 = self.tenants.iter().chain(&self.former).map(|tenant| tenant.counters.drops.total()).sum();
-        assert_eq!(of_ports + of_tenants, count.dropped.get(), "seed {seed}: every lost packet has a reason, at one place");
+        assert_eq!(of_ports + of_tenants, dropped, "seed {seed}: every lost packet has a reason, at one place");
 
-        let frames = self.worker.audit();
-        assert_eq!(frames.free + frames.with_nics + frames.waiting, frames.total, "seed {seed}: no frame is lost: {frames:?}");
-        assert_eq!(frames.waiting as u64, count.held.get(), "seed {seed}: who waits is counted");
+        let audits = self.audits();
+        let total = |pick: fn(&FrameAudit) -> usize| audits.iter().map(pick).sum::<usize>();
+        let somewhere = total(|a| a.free) + total(|a| a.with_nics) + total(|a| a.waiting) + total(|a| a.under_way);
+        assert_eq!(somewhere, total(|a| a.total), "seed {seed}: no frame is lost: {audits:?}");
+        assert_eq!(total(|a| a.waiting) as u64, held, "seed {seed}: who waits is counted");
+        let between = sum(|c| c.handed_over.get()) - sum(|c| c.taken_over.get());
+        assert_eq!(total(|a| a.packets_under_way) as u64, between, "seed {seed}: what is between two workers is counted");
     }
 
     /// A frame leaves the relay: may it, there?

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
+use std::sync::Arc;
 
+use crate::counters::{PortShare, WorkerCounters};
 use crate::drop_reason::DropReason;
-use crate::router_config::TenantEntry;
+use crate::router_config::{TenantEntry, WorkerId};
 use crate::simulation::cable::Weather;
 use crate::simulation::counts::Counts;
 use crate::simulation::municipality::{ACCESS, listen};
@@ -13,7 +15,8 @@ use crate::simulation::plan::{self, Plan};
 use crate::simulation::stations::Cloud;
 use crate::simulation::world::World;
 use crate::time::Instant;
-use crate::worker::control::{Command, Event};
+use crate::worker::control::{Command, Event, SnapshotRequest};
+use crate::worker::{FrameAudit, Worker, steering};
 
 impl World {
     /// Change the configuration; the worker meets it at its next poll. Tenants that are new get an office and a cloud.
@@ -81,9 +84,10 @@ impl World {
     /// Why packets were lost so far.
     #[must_use]
     pub fn reasons(&self) -> BTreeSet<DropReason> {
-        let of_ports = self.ports.iter().map(|port| &port.counters.drops);
+        let of_ports: Vec<PortShare> = self.ports.iter().map(|port| port.counters.sum()).collect();
         let of_tenants = self.tenants.iter().chain(&self.former).map(|tenant| &tenant.counters.drops);
-        of_ports.chain(of_tenants).flat_map(|drops| drops.occurred().map(|(reason, _)| reason)).collect()
+        let drops = of_ports.iter().map(|port| &port.drops).chain(of_tenants);
+        drops.flat_map(|drops| drops.occurred().map(|(reason, _)| reason)).collect()
     }
 
     /// The relay's end of all tunnels.
@@ -110,14 +114,40 @@ impl World {
         self.to_relay[port].put(frame, self.now, &mut self.random);
     }
 
-    /// Ask the worker for something.
+    /// Ask the worker that owns the tenant for something; the first one where no tenant is named.
     pub fn command(&mut self, command: Command) {
-        assert!(self.commands.push(command).is_ok(), "the ring has room");
+        let tenant = match &command {
+            Command::Initiate { tenant, .. } => Some(tenant),
+            Command::Snapshot { request: SnapshotRequest::Sessions { tenant, .. }, .. } => Some(tenant),
+            Command::Snapshot { request: SnapshotRequest::Tunnels { tenant, .. } | SnapshotRequest::Neighbors { tenant, .. }, .. } => {
+                tenant.as_ref()
+            }
+        };
+        let worker = tenant.map_or(WorkerId(0), |tenant| steering::owner(tenant, self.workers.len()));
+        assert!(self.commands[worker.index()].push(command).is_ok(), "the ring has room");
     }
 
-    /// The worker's next event.
+    /// The next event of any worker.
     pub fn event(&mut self) -> Option<Event> {
-        self.events.pop().ok()
+        self.events.iter_mut().find_map(|events| events.pop().ok())
+    }
+
+    /// The worker that owns a tenant.
+    #[must_use]
+    pub fn owner(&self, tenant: &str) -> WorkerId {
+        steering::owner(tenant, self.workers.len())
+    }
+
+    /// Where the frames of each worker are.
+    #[must_use]
+    pub fn audits(&self) -> Vec<FrameAudit> {
+        self.workers.iter().map(Worker::audit).collect()
+    }
+
+    /// What each worker counts about itself.
+    #[must_use]
+    pub fn worker_counters(&self) -> &[Arc<WorkerCounters>] {
+        &self.counters
     }
 
     /// Take the datagrams, and other IPv4 packets, that the relay sent to where no office is.
@@ -134,16 +164,16 @@ impl World {
     /// The frame that the worker took last to write a packet into.
     #[must_use]
     pub fn last_blank(&self) -> Option<u32> {
-        self.worker.audit().last_blank
+        self.workers[0].audit().last_blank
     }
 
     /// All counters.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::new();
-        self.ports.iter().for_each(|port| counts.read_port(&port.name, &port.counters));
+        self.ports.iter().for_each(|port| counts.read_port(&port.name, &port.counters.sum()));
         self.tenants.iter().chain(&self.former).for_each(|tenant| counts.read_tenant(tenant));
-        counts.read_worker(&self.counters);
+        self.counters.iter().for_each(|worker| counts.read_worker(worker));
         counts
     }
 

@@ -12,7 +12,7 @@ use crate::nic::Nic;
 use crate::nic::memory::{MemoryNic, MemoryWire};
 use crate::packet::FramePool;
 use crate::publish::Publisher;
-use crate::router_config::{PortConfig, RouterConfig, TenantConfig, TenantEntry, TunnelKind, Vlan};
+use crate::router_config::{PortConfig, PortId, RouterConfig, TenantConfig, TenantEntry, TunnelKind, Vlan};
 use crate::simulation::cable::Cable;
 use crate::simulation::municipality::{ACCESS, office_key};
 use crate::simulation::office::Office;
@@ -24,7 +24,7 @@ use crate::tunnel::wireguard;
 use crate::wire::ethernet::{self, Ethernet, MacAddr};
 use crate::wire::underlay;
 use crate::worker::control::{Command, Event};
-use crate::worker::{Worker, WorkerParts};
+use crate::worker::{Links, PortQueues, Worker, WorkerParts};
 
 /// The offices' routers look at their timers this often.
 const OFFICE_TICK: Duration = Duration::from_millis(250);
@@ -42,11 +42,15 @@ pub struct Dimensions {
     pub ring: usize,
     /// MTU of the ports.
     pub mtu: u16,
+    /// Workers, which share the frames.
+    pub workers: usize,
+    /// Queues of each NIC, dealt out to the workers in turn.
+    pub queues: usize,
 }
 
 impl Default for Dimensions {
     fn default() -> Self {
-        Self { frames: 512, ring: 64, mtu: 1_500 }
+        Self { frames: 512, ring: 64, mtu: 1_500, workers: 1, queues: 1 }
     }
 }
 
@@ -59,17 +63,18 @@ pub struct World {
     pub around_poll: Option<fn(bool)>,
     pub(super) now: Instant,
     pub(super) random: SmallRng,
-    pub(super) worker: Worker,
-    pub(super) commands: Producer<Command>,
-    pub(super) events: Consumer<Event>,
+    pub(super) workers: Vec<Worker>,
+    pub(super) commands: Vec<Producer<Command>>,
+    pub(super) events: Vec<Consumer<Event>>,
     pub(super) publisher: Publisher<RouterConfig>,
     pub(super) plan: Plan,
     pub(super) ports: Vec<PortConfig>,
     pub(super) tenants: Vec<TenantEntry>,
     /// Tenants that are gone: what was counted for them still counts.
     pub(super) former: Vec<TenantEntry>,
-    pub(super) counters: Arc<WorkerCounters>,
-    pub(super) wires: Vec<MemoryWire>,
+    pub(super) counters: Vec<Arc<WorkerCounters>>,
+    /// By port and queue.
+    pub(super) wires: Vec<Vec<MemoryWire>>,
     pub(super) to_relay: Vec<Cable>,
     pub(super) from_relay: Vec<Cable>,
     pub(super) offices: Vec<Office>,
@@ -87,7 +92,13 @@ impl World {
     /// A world in which every tunnel is up and every gateway is known. `CHUKEI_SEED` in the environment overrides the seed.
     #[must_use]
     pub fn new(seed: u64, tenants: impl IntoIterator<Item = TenantConfig>) -> Self {
-        let mut world = Self::cold(seed, tenants, Dimensions::default());
+        Self::with(seed, tenants, Dimensions::default())
+    }
+
+    /// As [`Self::new`], with a relay of these dimensions.
+    #[must_use]
+    pub fn with(seed: u64, tenants: impl IntoIterator<Item = TenantConfig>, dimensions: Dimensions) -> Self {
+        let mut world = Self::cold(seed, tenants, dimensions);
         world.bring_up();
         world
     }
@@ -103,29 +114,11 @@ impl World {
         let now = Instant::from_secs(1_000);
         let plan = Plan::new(tenants.into_iter().collect());
         let ports = plan::ports(dimensions.mtu);
-        let mut pool = FramePool::new(dimensions.frames).expect("memory for frames");
-        let mut nics: Vec<Box<dyn Nic>> = Vec::new();
-        let mut wires = Vec::new();
-        for (number, port) in (0u8..).zip(&ports) {
-            let mac = relay_mac(crate::router_config::PortId(number));
-            let (nic, wire) = MemoryNic::new(&port.name, mac.0, dimensions.mtu, dimensions.ring, &mut pool);
-            nics.push(Box::new(nic));
-            wires.push(wire);
-        }
         let config = plan::compile(&plan, &ports, &[]);
         let tenants = config.tenants.clone();
         let publisher = Publisher::new(config);
-        let counters = Arc::new(WorkerCounters::default());
         let mut random = SmallRng::seed_from_u64(seed);
-        let parts = WorkerParts {
-            ports: nics,
-            pool,
-            config: publisher.reader(),
-            counters: Arc::clone(&counters),
-            seed: random.next_u64(),
-            cpu: None,
-        };
-        let (worker, commands, events) = Worker::new(parts, now);
+        let Relay { workers, commands, events, counters, wires } = build(&ports, dimensions, &publisher, &mut random, now);
         let cables = || ports.iter().map(|_| Cable::default()).collect();
         let mut world = Self {
             seed,
@@ -133,7 +126,7 @@ impl World {
             around_poll: None,
             now,
             random,
-            worker,
+            workers,
             commands,
             events,
             publisher,
@@ -195,7 +188,8 @@ impl World {
         self.settle();
         while self.now < end {
             let cables = self.to_relay.iter().chain(&self.from_relay).filter_map(Cable::next);
-            let next = cables.chain([self.worker.next_deadline(), self.next_office_tick, end]).min().unwrap_or(end);
+            let deadlines = self.workers.iter().map(Worker::next_deadline);
+            let next = deadlines.chain(cables).chain([self.next_office_tick, end]).min().unwrap_or(end);
             self.jump(next.since(self.now).max(Duration::from_nanos(1)));
             self.settle();
         }
@@ -224,18 +218,26 @@ impl World {
         panic!("seed {}: a storm: packets beget packets without end", self.seed);
     }
 
-    /// One round of everything, with one poll of the worker. False when nothing happened.
+    /// One round of everything, with one poll of each worker. False when nothing happened.
     pub fn step(&mut self) -> bool {
         let sent = self.stations_send();
         let delivered = self.deliver_to_relay();
         let around = self.around_poll.unwrap_or(|_| {});
         around(true);
-        let polled = self.worker.poll(self.now) > 0;
+        let polled: usize = self.workers.iter_mut().map(|worker| worker.poll(self.now)).sum();
         around(false);
         let collected = self.collect();
         let arrived = self.deliver_to_stations();
         self.check_laws();
-        sent || delivered || polled || collected || arrived
+        sent || delivered || polled > 0 || collected || arrived
+    }
+
+    /// Deliver what is on its way to the relay, and let one of its workers do a round.
+    pub fn poll_one(&mut self, worker: usize) {
+        self.stations_send();
+        self.deliver_to_relay();
+        self.workers[worker].poll(self.now);
+        self.check_laws();
     }
 
     fn stations_send(&mut self) -> bool {
@@ -259,10 +261,11 @@ impl World {
 
     fn deliver_to_relay(&mut self) -> bool {
         let before = self.delivered;
-        for (cable, wire) in self.to_relay.iter_mut().zip(&mut self.wires) {
+        for (cable, queues) in self.to_relay.iter_mut().zip(&mut self.wires) {
             while let Some(frame) = cable.arrived(self.now) {
+                let queue = queue_of(&frame, queues.len());
                 // A full receive ring loses frames before the relay sees them: the NIC counts those.
-                if wire.inject(&frame).is_ok() {
+                if queues[queue].inject(&frame).is_ok() {
                     self.delivered += 1;
                 }
             }
@@ -274,7 +277,7 @@ impl World {
         let before = self.collected;
         for port in 0..self.wires.len() {
             let look = |bytes: &[u8], frame: u32| (bytes.to_vec(), (frame, bytes.as_ptr() as usize));
-            while let Some((bytes, place)) = self.wires[port].with_transmitted(look) {
+            while let Some((bytes, place)) = self.wires[port].iter_mut().find_map(|wire| wire.with_transmitted(look)) {
                 self.collected += 1;
                 self.last_transmitted[port] = Some(place);
                 self.judge_transmitted(port, &bytes);
@@ -342,6 +345,56 @@ impl World {
         };
         self.plan.tenants.iter().find(has).map(|tenant| &*tenant.name)
     }
+}
+
+/// The workers, and what the world holds of them.
+struct Relay {
+    workers: Vec<Worker>,
+    commands: Vec<Producer<Command>>,
+    events: Vec<Consumer<Event>>,
+    counters: Vec<Arc<WorkerCounters>>,
+    wires: Vec<Vec<MemoryWire>>,
+}
+
+fn build(ports: &[PortConfig], dimensions: Dimensions, publisher: &Publisher<RouterConfig>, random: &mut SmallRng, now: Instant) -> Relay {
+    let mut pools = FramePool::shared(dimensions.frames, dimensions.workers).expect("memory for frames");
+    let links = Links::between(&pools);
+    let (mut nics, mut wires) = (Vec::new(), Vec::new());
+    for (number, port) in (0u8..).zip(ports) {
+        let mac = relay_mac(PortId(number));
+        let mut of_workers: Vec<Vec<Box<dyn Nic>>> = pools.iter().map(|_| Vec::new()).collect();
+        let mut of_queues = Vec::new();
+        for queue in 0..dimensions.queues {
+            let worker = queue % pools.len();
+            let (nic, wire) = MemoryNic::new(&port.name, mac.0, dimensions.mtu, dimensions.ring, &mut pools[worker]);
+            of_workers[worker].push(Box::new(nic));
+            of_queues.push(wire);
+        }
+        nics.push(of_workers);
+        wires.push(of_queues);
+    }
+    let mut relay = Relay { workers: Vec::new(), commands: Vec::new(), events: Vec::new(), counters: Vec::new(), wires };
+    for ((ports, pool), links) in PortQueues::deal(nics, &links).into_iter().zip(pools).zip(links) {
+        let counters = Arc::new(WorkerCounters::default());
+        let (config, seed) = (publisher.reader(), random.next_u64());
+        let parts = WorkerParts { ports, links, pool, config, counters: Arc::clone(&counters), seed, cpu: None };
+        let (worker, commands, events) = Worker::new(parts, now);
+        relay.workers.push(worker);
+        relay.commands.push(commands);
+        relay.events.push(events);
+        relay.counters.push(counters);
+    }
+    relay
+}
+
+/// Where a NIC puts a frame: by its addresses and ports, which are not a tenant's, and so that a flow stays in its queue.
+fn queue_of(frame: &[u8], queues: usize) -> usize {
+    let flow = match Ethernet::parse(frame) {
+        Ok(header) if header.ethertype == ethernet::IPV4 => frame.get(header.header_len + 12..header.header_len + 24),
+        _ => None,
+    };
+    let hash = flow.unwrap_or_default().iter().fold(0_usize, |hash, byte| (hash ^ usize::from(*byte)).wrapping_mul(0x0100_0193));
+    (hash >> 8) % queues
 }
 
 /// The station that has this address on the access network, or leads to it.

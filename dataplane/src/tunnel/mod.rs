@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | [`table`] | receiver index or peer key -> (tenant, tunnel) |
+//! | [`IndexSpace`] | which receiver indices are whose |
 //! | [`handshake_limit`] | how many handshakes one source may start |
 //! | [`wireguard`] | WireGuard; nothing else names the library it is made with |
 //!
@@ -15,9 +16,11 @@ use crate::drop_reason::DropReason;
 use crate::time::Instant;
 
 pub mod handshake_limit;
+mod index_space;
 pub mod table;
 pub mod wireguard;
 
+pub use index_space::IndexSpace;
 pub use table::{TenantId, TunnelKey, TunnelTable};
 
 /// Shortest buffer that every tunnel function accepts as `out`, in bytes: a WireGuard handshake initiation.

@@ -7,11 +7,12 @@ use std::collections::VecDeque;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 use crate::router_config::{EndpointId, TunnelId};
 use crate::time::{Duration, Instant};
+use crate::tunnel::IndexSpace;
 
 /// Number of a tenant's place in its worker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -29,7 +30,7 @@ pub struct TunnelKey {
 /// A tunnel's receiver index: 24 bits, the upper three bytes of the 32 bits in a message. The tunnel numbers its sessions with the last one.
 pub const INDEX_BITS: u32 = 24;
 
-/// Our own bound: a quarter of all indices, so that a random one is free after 1.3 tries on average.
+/// Our own bound with one worker; with several, see [`IndexSpace::capacity`].
 pub const CAPACITY: usize = 1 << 22;
 
 /// How long an index rests before it may be used again: three times the 180 s after which no key of a session is accepted.
@@ -65,13 +66,15 @@ pub struct TunnelTable {
     resting: VecDeque<(u32, Instant)>,
     /// A cipher (ChaCha): whoever sees indices on the wire learns nothing about those to come.
     random: StdRng,
+    indices: IndexSpace,
 }
 
 impl TunnelTable {
-    /// An empty table; `seed` decides which indices it will give out.
+    /// An empty table; `indices` are those that it may give out, and `seed` decides which.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub fn new(indices: IndexSpace, seed: u64) -> Self {
         Self {
+            indices,
             by_index: HashMap::with_hasher(RandomState::default()),
             peers: HashMap::with_hasher(RandomState::default()),
             by_peer: HashMap::with_hasher(std::hash::RandomState::new()),
@@ -88,7 +91,7 @@ impl TunnelTable {
         if self.by_peer.contains_key(&(endpoint, peer)) {
             return Err(TableError::PeerTaken);
         }
-        if self.by_index.len() >= CAPACITY {
+        if self.by_index.len() >= self.indices.capacity() {
             return Err(TableError::Full);
         }
         let index = self.free_index(now);
@@ -140,7 +143,7 @@ impl TunnelTable {
             self.resting.pop_front();
         }
         loop {
-            let index = self.random.random_range(1..1 << INDEX_BITS);
+            let index = self.indices.draw(&mut self.random);
             let rests = || self.resting.iter().any(|(resting, _)| *resting == index);
             if !self.by_index.contains_key(&index) && !rests() {
                 return index;
@@ -155,6 +158,8 @@ mod tests {
 
     const HERE: EndpointId = EndpointId(0);
 
+    const ALL: IndexSpace = IndexSpace::ALL;
+
     fn key(tenant: u32) -> TunnelKey {
         TunnelKey { tenant: TenantId(tenant), tunnel: TunnelId(0) }
     }
@@ -167,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_tunnel_is_found_by_its_index_and_its_key_at_its_own_endpoint_only() {
-        let mut table = TunnelTable::new(1);
+        let mut table = TunnelTable::new(ALL, 1);
         let index = table.insert(HERE, peer(7), key(3), Instant::ZERO).expect("room");
         assert!(index > 0 && index < 1 << 24);
         assert_eq!(table.by_index(HERE, index), Some(key(3)));
@@ -179,7 +184,7 @@ mod tests {
 
     #[test]
     fn one_public_key_leads_to_one_tenant() {
-        let mut table = TunnelTable::new(1);
+        let mut table = TunnelTable::new(ALL, 1);
         table.insert(HERE, peer(7), key(3), Instant::ZERO).expect("room");
         assert_eq!(table.insert(HERE, peer(7), key(4), Instant::ZERO), Err(TableError::PeerTaken));
         assert_eq!((table.by_peer(HERE, &peer(7)), table.len()), (Some(key(3)), 1));
@@ -188,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_delayed_message_of_a_removed_tenant_reaches_nobody() {
-        let mut table = TunnelTable::new(1);
+        let mut table = TunnelTable::new(ALL, 1);
         let old = table.insert(HERE, peer(1), key(1), Instant::ZERO).expect("room");
         assert_eq!(table.remove(old, Instant::from_secs(10)), Some(key(1)));
         assert_eq!(table.remove(old, Instant::from_secs(10)), None);
@@ -202,7 +207,7 @@ mod tests {
 
     #[test]
     fn an_index_rests_for_nine_minutes_and_what_is_remembered_of_it_is_bounded() {
-        let mut table = TunnelTable::new(1);
+        let mut table = TunnelTable::new(ALL, 1);
         let index = table.insert(HERE, peer(1), key(1), Instant::ZERO).expect("room");
         table.remove(index, Instant::ZERO);
         // The same seed draws the same index first.
@@ -218,7 +223,7 @@ mod tests {
 
     #[test]
     fn indices_tell_nothing_about_each_other() {
-        let mut table = TunnelTable::new(5);
+        let mut table = TunnelTable::new(ALL, 5);
         let indices: Vec<u32> = (0..1_000).map(|n| table.insert(HERE, peer(n), key(n), Instant::ZERO).expect("room")).collect();
         let ascending = indices.windows(2).filter(|pair| pair[0] < pair[1]).count();
         assert!((400..600).contains(&ascending), "{ascending} of 999 steps go up");

@@ -13,6 +13,7 @@ use crate::link::Interface;
 use crate::packet::Packet;
 use crate::router_config::{
     AttachmentId, EndpointConfig, EndpointKind, PortConfig, PortId, RouterConfig, TenantEntry, TunnelConfig, TunnelId, TunnelKind, Vlan,
+    WorkerId,
 };
 use crate::tenant::{Tenant, TenantTunnel};
 use crate::time::Instant;
@@ -33,19 +34,21 @@ struct Change<'a> {
     entry: &'a TenantEntry,
 }
 
-fn make_endpoint(endpoint: &EndpointConfig, config: &RouterConfig) -> Endpoint {
+fn make_endpoint(endpoint: &EndpointConfig, config: &RouterConfig, cookie_seed: &[u8; 32]) -> Endpoint {
     let EndpointKind::WireGuard { listen, private_key } = &endpoint.kind;
     let address = config.ports[usize::from(endpoint.port.0)].address.expect("validated: a port with endpoints has an address");
     let local = SocketAddrV4::new(address.ip(), listen.get());
-    Endpoint { port: endpoint.port, local, listener: WireGuardListener::new(private_key) }
+    Endpoint { port: endpoint.port, local, listener: WireGuardListener::sharing_cookies(private_key, cookie_seed) }
 }
 
 /// The relay's presence in the network of each port that has an address.
-pub(super) fn access_interfaces(config: &RouterConfig) -> Vec<Option<Interface>> {
+/// Every worker has its own neighbours there, and one of them announces the address.
+pub(super) fn access_interfaces(config: &RouterConfig, worker: WorkerId) -> Vec<Option<Interface>> {
     let ports = (0u8..).zip(&config.ports);
     let interface = |(index, port): (u8, &PortConfig)| {
-        port.address
-            .map(|address| Interface::new(PortId(index), Vlan::Untagged, port.mtu, address, port.gateway, Vec::new(), ACCESS_NEIGHBORS))
+        let address = port.address?;
+        let interface = Interface::new(PortId(index), Vlan::Untagged, port.mtu, address, port.gateway, Vec::new(), ACCESS_NEIGHBORS);
+        Some(if worker == WorkerId(0) { interface } else { interface.without_announcements() })
     };
     ports.map(interface).collect()
 }
@@ -64,6 +67,7 @@ impl Worker {
             come = config.tenants.iter().collect();
         }
         // Keys and VLANs may move from one tenant to another: first everybody lets go, then everybody takes.
+        come.retain(|entry| self.steering.owns(&entry.config.name));
         let changes: Vec<Change<'_>> = come.into_iter().filter_map(|entry| self.let_go(entry, &renewed, now)).collect();
         for change in changes {
             let id = match change.id {
@@ -72,6 +76,7 @@ impl Worker {
             };
             self.link_attachments(id);
         }
+        self.steering.learn(&config);
         if old.conventional_lgwan != config.conventional_lgwan {
             self.tenants.iter_mut().flatten().for_each(|tenant| tenant.doubt_sessions());
         }
@@ -108,7 +113,7 @@ impl Worker {
             let same = old.endpoints.get(index) == Some(endpoint);
             let kept = if same { standing.get_mut(index).and_then(Option::take) } else { None };
             renewed.push(kept.is_none());
-            self.endpoints.push(kept.unwrap_or_else(|| make_endpoint(endpoint, config)));
+            self.endpoints.push(kept.unwrap_or_else(|| make_endpoint(endpoint, config, self.links.cookie_seed())));
         }
         let own_ports = self.own_ports();
         if own_ports != old_ports {

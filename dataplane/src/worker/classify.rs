@@ -21,14 +21,15 @@ use crate::router_config::{AttachmentId, EndpointId, PortId, Vlan};
 use crate::time::Instant;
 use crate::tunnel::wireguard::{self, Inspected};
 use crate::tunnel::{TenantId, TunnelKey};
-use crate::wire::arp::Arp;
-use crate::wire::ethernet::{self, Ethernet, MacAddr};
+use crate::wire::arp::{Arp, Operation};
+use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::inner::Inner;
 use crate::wire::underlay::{self, Outer};
-use crate::worker::handshakes::Handshake;
+use crate::worker::crossings::Origin as Foreign;
+use crate::worker::handshakes::{Handshake, Named};
 use crate::worker::ledger::Ledger;
 use crate::worker::port::{self, Port};
-use crate::worker::{LIVING, Worker, steering};
+use crate::worker::{LIVING, Worker};
 
 /// Echo requests that the relay answers on its access address, to whoever asks.
 const ECHOES: Rate = Rate::per_second(100);
@@ -81,7 +82,6 @@ impl Worker {
         let port = &mut self.ports[usize::from(id.0)];
         self.ledger.received(packet.segments());
         port.counters.received.add(packet.segments(), packet.len());
-        debug_assert_eq!(steering::owner(id, packet.bytes()), steering::WorkerId(0), "one worker owns everything");
 
         let header = match link::accept(packet.bytes(), port.mac) {
             Ok(header) => header,
@@ -92,15 +92,20 @@ impl Worker {
         debug_assert!(inside, "the header lies inside the frame");
 
         match (self.attachments.get((id, header.vlan)), header.ethertype) {
-            (Some((tenant, attachment)), ethernet::ARP) => self.arp_from_cloud(tenant, attachment, packet, &header, now),
+            (Some((tenant, attachment)), ethernet::ARP) => self.arp_from_cloud(tenant, attachment, packet, header.source, now),
             (Some((tenant, attachment)), _) => {
                 return Some(Arrival { packet, origin: Origin::Cloud { tenant, attachment, station: header.source } });
+            }
+            (None, ethertype) if let Some(owner) = self.steering.other_by_vlan(id, header.vlan) => {
+                let (vlan, station) = (header.vlan, header.source);
+                let origin = if ethertype == ethernet::ARP { Foreign::Arp { vlan, station } } else { Foreign::Vlan { vlan, station } };
+                self.hand_over(owner, packet, id, origin);
             }
             (None, ethertype) if header.vlan == Vlan::Untagged && self.access[usize::from(id.0)].is_some() => {
                 if ethertype != ethernet::ARP {
                     return self.classify_from_access(id, packet, header.source, now);
                 }
-                self.arp_from_access(id, packet, &header, now);
+                self.arp_from_access(id, packet, header.source, now);
             }
             (None, _) if header.vlan == Vlan::Untagged => self.drop_at_port(id, packet, DropReason::UntaggedUnexpected),
             (None, _) => self.drop_at_port(id, packet, DropReason::VlanUnknown),
@@ -119,27 +124,47 @@ impl Worker {
             }
             Err(reason) => return self.refuse(id, packet, reason),
         };
-        let Some(endpoint) = self.endpoint_at(id, datagram.destination) else { return self.refuse(id, packet, DropReason::NoListener) };
         let inside = packet.set_range(underlay::HEADERS_LEN, datagram.payload_len);
         debug_assert!(inside, "the payload lies inside the packet it was read from");
         let Some(index) = wireguard::data_index(packet.bytes()) else {
-            return self.classify_handshake(endpoint, datagram, packet, now);
+            return self.classify_handshake(id, datagram, packet, now);
         };
-        self.arrival_of_tunnel(endpoint, index, datagram, packet)
+        self.classify_by_index(id, index, datagram, packet)
     }
 
-    fn arrival_of_tunnel(&mut self, endpoint: EndpointId, index: u32, datagram: underlay::Datagram, packet: Packet) -> Option<Arrival> {
-        let Some(key) = self.tunnels.by_index(endpoint, index) else {
-            let id = self.endpoints[usize::from(endpoint.0)].port;
-            return self.refuse(id, packet, DropReason::TunnelReceiverUnknown);
-        };
-        Some(Arrival { packet, origin: Origin::Office { key, endpoint, source: datagram.source, ecn: datagram.ecn } })
+    /// A message with a receiver index, which shows its owner.
+    fn classify_by_index(&mut self, id: PortId, index: u32, datagram: underlay::Datagram, packet: Packet) -> Option<Arrival> {
+        let underlay::Datagram { source, destination: local, ecn, .. } = datagram;
+        match self.steering.other_by_index(index) {
+            None => self.arrival_of_tunnel(id, local, index, source, ecn, packet),
+            Some(owner) => {
+                self.hand_over(owner, packet, id, Foreign::Tunnel { index, source, local, ecn });
+                None
+            }
+        }
+    }
+
+    pub(super) fn arrival_of_tunnel(
+        &mut self,
+        id: PortId,
+        local: SocketAddrV4,
+        index: u32,
+        source: SocketAddrV4,
+        ecn: u8,
+        packet: Packet,
+    ) -> Option<Arrival> {
+        let Some(endpoint) = self.endpoint_at(id, local) else { return self.refuse(id, packet, DropReason::NoListener) };
+        match self.tunnels.by_index(endpoint, index) {
+            Some(key) => Some(Arrival { packet, origin: Origin::Office { key, endpoint, source, ecn } }),
+            None => self.refuse(id, packet, DropReason::TunnelReceiverUnknown),
+        }
     }
 
     /// A message that is no data: the listener says whether it may cost anything. What may cost a Diffie-Hellman has to wait.
-    fn classify_handshake(&mut self, at: EndpointId, datagram: underlay::Datagram, packet: Packet, now: Instant) -> Option<Arrival> {
+    fn classify_handshake(&mut self, id: PortId, datagram: underlay::Datagram, packet: Packet, now: Instant) -> Option<Arrival> {
+        let (source, local) = (datagram.source, datagram.destination);
+        let Some(at) = self.endpoint_at(id, local) else { return self.refuse(id, packet, DropReason::NoListener) };
         let endpoint = &mut self.endpoints[usize::from(at.0)];
-        let (id, source) = (endpoint.port, datagram.source);
         let Some(mut out) = self.ledger.blank() else { return self.refuse(id, packet, DropReason::NoFreeFrame) };
         let reason = match endpoint.listener.inspect(packet.bytes(), SocketAddr::V4(source), out.spare_mut(), now) {
             Ok(Inspected::Reply(len)) if out.set_range(0, len) => {
@@ -151,17 +176,20 @@ impl Worker {
             Ok(Inspected::Reply(_)) => DropReason::FrameTooBig,
             Ok(Inspected::Initiation) => {
                 self.ledger.release(out);
-                self.wait_for_turn(Handshake { packet, port: id, source, local: datagram.destination, answers: None });
+                self.wait_for_turn(Handshake { packet, port: id, source, local, named: Named::Sealed });
                 return None;
             }
             Ok(Inspected::HandshakeResponse { index }) => {
                 self.ledger.release(out);
-                self.wait_for_turn(Handshake { packet, port: id, source, local: datagram.destination, answers: Some(index) });
+                match self.steering.other_by_index(index) {
+                    Some(owner) => self.hand_over(owner, packet, id, Foreign::Response { index, source, local }),
+                    None => self.wait_for_turn(Handshake { packet, port: id, source, local, named: Named::Index(index) }),
+                }
                 return None;
             }
             Ok(Inspected::Data { index } | Inspected::CookieReply { index }) => {
                 self.ledger.release(out);
-                return self.arrival_of_tunnel(at, index, datagram, packet);
+                return self.classify_by_index(id, index, datagram, packet);
             }
             Err(reason) => reason,
         };
@@ -175,23 +203,34 @@ impl Worker {
         Some(EndpointId(u8::try_from(index).expect("endpoints are numbered by bytes")))
     }
 
-    fn arp_from_cloud(&mut self, id: TenantId, attachment: AttachmentId, packet: Packet, header: &Ethernet, now: Instant) {
+    pub(super) fn arp_from_cloud(&mut self, id: TenantId, attachment: AttachmentId, packet: Packet, station: MacAddr, now: Instant) {
         let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { unreachable!("{}", LIVING) };
         let interface = &mut tenant.attachments[usize::from(attachment.0)];
         let port = &mut self.ports[usize::from(interface.port.0)];
-        match answer_arp(port, interface, packet.bytes(), header, &mut self.ledger, now) {
+        let arp = Arp::parse(packet.bytes(), station);
+        match arp.and_then(|arp| answer_arp(port, interface, &arp, station, &mut self.ledger, now)) {
             Ok(()) => self.ledger.absorbed(packet),
             Err(reason) => self.ledger.dropped(packet, reason, &tenant.counters.drops),
         }
     }
 
-    fn arp_from_access(&mut self, id: PortId, packet: Packet, header: &Ethernet, now: Instant) {
+    /// Each worker has neighbours of its own on an access network; whoever hears ARP tells the others.
+    fn arp_from_access(&mut self, id: PortId, packet: Packet, station: MacAddr, now: Instant) {
+        let arp = match Arp::parse(packet.bytes(), station) {
+            Ok(arp) => arp,
+            Err(reason) => return self.drop_at_port(id, packet, reason),
+        };
+        self.ledger.counters.hand_off_full.add(self.links.spread(id, arp));
         let port = &mut self.ports[usize::from(id.0)];
         let outcome = match &mut self.access[usize::from(id.0)] {
-            Some(interface) => answer_arp(port, interface, packet.bytes(), header, &mut self.ledger, now),
+            Some(interface) => answer_arp(port, interface, &arp, station, &mut self.ledger, now),
             None => Err(DropReason::UntaggedUnexpected),
         };
         match outcome {
+            // It may answer what another worker asked.
+            Err(DropReason::ArpNotForUs) if arp.operation == Operation::Reply && self.links.workers() > 1 && arp.target_mac == port.mac => {
+                self.ledger.absorbed(packet);
+            }
             Ok(()) => self.ledger.absorbed(packet),
             Err(reason) => self.drop_at_port(id, packet, reason),
         }
@@ -211,7 +250,7 @@ impl Worker {
         }
     }
 
-    fn refuse(&mut self, id: PortId, packet: Packet, reason: DropReason) -> Option<Arrival> {
+    pub(super) fn refuse(&mut self, id: PortId, packet: Packet, reason: DropReason) -> Option<Arrival> {
         self.drop_at_port(id, packet, reason);
         None
     }
@@ -224,14 +263,13 @@ impl Worker {
 fn answer_arp(
     port: &mut Port,
     interface: &mut Interface,
-    payload: &[u8],
-    header: &Ethernet,
+    arp: &Arp,
+    station: MacAddr,
     ledger: &mut Ledger,
     now: Instant,
 ) -> Result<(), DropReason> {
-    let arp = Arp::parse(payload, header.source)?;
-    match interface.receive_arp(&arp, port.mac, now)? {
-        ArpOutcome::Reply(reply) => port.send_arp(&reply, header.source, interface, ledger),
+    match interface.receive_arp(arp, port.mac, now)? {
+        ArpOutcome::Reply(reply) => port.send_arp(&reply, station, interface, ledger),
         ArpOutcome::Resolved(station, held) => port::deliver_held(port, interface, station, held, ledger),
         ArpOutcome::Absorbed => {}
     }

@@ -80,7 +80,7 @@ impl Worker {
 
     fn visit_ports(&mut self, now: Instant) {
         for (port, interface) in self.ports.iter_mut().zip(&mut self.access) {
-            port.counters.nic_receive_lost.set(port.nic.receive_lost());
+            port.counters.nic_receive_lost.set(port.nics.iter_mut().map(|nic| nic.receive_lost()).sum());
             if let Some(interface) = interface {
                 let counters = Arc::clone(&port.counters);
                 keep_interface(port, interface, &counters.drops, &mut self.ledger, now);

@@ -6,9 +6,10 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `classify`, `attachments` | the way in: whose a frame is |
-//! | [`steering`] | which worker owns a frame |
 //! | [`fairness`] | bounded queues of the tenants, and whose turn it is |
 //! | `turns`, `to_office` | what waits in them, and in which lane |
+//! | [`steering`] | which worker owns a tenant, and by what a frame shows it |
+//! | `crossings`, `handoff`, `lanes` | what goes from one worker to another, and the rings it goes by |
 //! | `dispatch` | an arrival's route, and what its verdict asks for |
 //! | `hints` | what memory should bring meanwhile |
 //! | `handshakes` | what costs too much to be done between two packets |
@@ -26,13 +27,16 @@ mod attachments;
 mod audit;
 mod classify;
 pub mod control;
+mod crossings;
 mod difference;
 mod dispatch;
 pub mod fairness;
+mod handoff;
 mod handshakes;
 mod hints;
 mod housekeeping;
 mod icmp_errors;
+mod lanes;
 mod ledger;
 mod port;
 mod snapshots;
@@ -70,9 +74,13 @@ pub use audit::FrameAudit;
 use classify::Arrival;
 use control::{Command, Event};
 use dispatch::Open;
+use handoff::Crossing;
+pub use handoff::Links;
 use handshakes::Handshake;
+pub use lanes::PortQueues;
 use ledger::Ledger;
 use port::Port;
+use steering::Steering;
 use turns::Turns;
 
 /// Commands and events that may wait on their rings.
@@ -111,6 +119,9 @@ pub struct Worker {
     turns: Turns,
     vector: Vec<Open>,
     handshakes: VecDeque<Handshake>,
+    steering: Steering,
+    links: Links,
+    crossings: Vec<Crossing>,
     housekeeping: housekeeping::Schedule,
     echoes: TokenBucket,
     seed: u64,
@@ -118,15 +129,17 @@ pub struct Worker {
 
 /// What a worker is made of.
 pub struct WorkerParts {
-    /// The opened NICs, in the order of [`RouterConfig::ports`].
-    pub ports: Vec<Box<dyn Nic>>,
+    /// Its queues, in the order of [`RouterConfig::ports`].
+    pub ports: Vec<PortQueues>,
+    /// Its place among all workers.
+    pub links: Links,
     /// The frames.
     pub pool: FramePool,
     /// Where configurations come from; one must have been published.
     pub config: Reader<RouterConfig>,
     /// The worker's counters.
     pub counters: Arc<WorkerCounters>,
-    /// A secret random number: ports, receiver indices and hash seeds are drawn from it.
+    /// A secret random number of its own: ports, receiver indices and hash seeds are drawn from it.
     pub seed: u64,
     /// The processor to stay on.
     pub cpu: Option<usize>,
@@ -136,14 +149,16 @@ impl Worker {
     /// A worker, and the control plane's ends of its rings.
     ///
     /// # Panics
-    /// When no configuration was published, or not one NIC for each configured port was opened.
+    /// When no configuration was published, or not each configured port was opened.
     #[must_use]
     pub fn new(parts: WorkerParts, now: Instant) -> (Self, Producer<Command>, Consumer<Event>) {
         let (commands_in, commands) = rtrb::RingBuffer::new(RING);
         let (events, events_out) = rtrb::RingBuffer::new(RING);
         let mut reader = parts.config;
         let (generation, config) = reader.changed().expect("a configuration is published before its worker starts");
-        assert_eq!(parts.ports.len(), config.ports.len(), "one NIC for each configured port");
+        assert_eq!(parts.ports.len(), config.ports.len(), "each configured port was opened");
+        let id = parts.links.worker();
+        let steering = Steering::new(id, parts.links.workers());
         let ports = parts.ports.into_iter().zip(&config.ports);
         // Indices are seen by everybody on the way, ports by nobody but their tenant: the two come from different seeds.
         let mut seeds = StdRng::seed_from_u64(parts.seed);
@@ -152,12 +167,12 @@ impl Worker {
             reader,
             config: Arc::clone(&config),
             ledger: Ledger::new(parts.pool, parts.counters),
-            ports: ports.map(|(nic, port)| Port::new(nic, Arc::clone(&port.counters))).collect(),
-            access: adopt::access_interfaces(&config),
+            ports: ports.map(|(queues, port)| Port::new(queues, Arc::clone(port.counters.share(id)))).collect(),
+            access: adopt::access_interfaces(&config, id),
             endpoints: Vec::new(),
             tenants: Vec::new(),
             names: HashMap::with_hasher(RandomState::default()),
-            tunnels: TunnelTable::new(seeds.next_u64()),
+            tunnels: TunnelTable::new(steering.indices(), seeds.next_u64()),
             attachments: Attachments::default(),
             commands,
             events,
@@ -166,6 +181,9 @@ impl Worker {
             turns,
             vector: Vec::with_capacity(dispatch::VECTOR),
             handshakes: handshakes::queue(),
+            steering,
+            links: parts.links,
+            crossings: Vec::with_capacity(BATCH),
             housekeeping: housekeeping::Schedule::new(now),
             echoes: TokenBucket::FULL,
             seed: seeds.next_u64(),
@@ -184,9 +202,11 @@ impl Worker {
         while let Ok(command) = self.commands.pop() {
             self.obey(command, now);
         }
-        let mut received = 0;
+        let mut received = self.take_over(now);
         for index in 0..self.ports.len() {
-            received += self.receive(index, now);
+            for queue in 0..self.ports[index].nics.len() {
+                received += self.receive(index, queue, now);
+            }
         }
         self.serve(now);
         if !self.handshakes.is_empty() {
@@ -196,6 +216,7 @@ impl Worker {
         }
         self.keep_house(now);
         self.flush();
+        self.serve_others();
         received + self.handshakes.len() + self.turns.len()
     }
 
@@ -207,7 +228,7 @@ impl Worker {
 
     /// The NICs, for asking what there is to wait for.
     pub fn nics(&mut self) -> impl Iterator<Item = &mut Box<dyn Nic>> {
-        self.ports.iter_mut().map(|port| &mut port.nic)
+        self.ports.iter_mut().flat_map(|port| &mut port.nics)
     }
 
     /// Book that the worker goes to sleep.
@@ -218,14 +239,14 @@ impl Worker {
     /// End the worker and keep the NICs.
     #[must_use]
     pub fn into_nics(self) -> Vec<Box<dyn Nic>> {
-        self.ports.into_iter().map(|port| port.nic).collect()
+        self.ports.into_iter().flat_map(|port| port.nics).collect()
     }
 
-    /// Empty a port's ring: what it has no room for is lost whoever it belongs to, while here everybody loses what is his.
-    fn receive(&mut self, index: usize, now: Instant) -> usize {
+    /// Empty the ring of a port's queue: what it has no room for is lost whoever it belongs to, while here everybody loses what is his.
+    fn receive(&mut self, index: usize, queue: usize, now: Instant) -> usize {
         let mut received = 0;
         for _ in 0..MOST_BATCHES {
-            let packets = self.receive_batch(index, now);
+            let packets = self.receive_batch(index, queue, now);
             received += packets;
             if packets < BATCH {
                 break;
@@ -234,11 +255,11 @@ impl Worker {
         received
     }
 
-    /// Take a batch from a port, and find whose each frame is.
-    fn receive_batch(&mut self, index: usize, now: Instant) -> usize {
+    /// Take a batch from a queue of a port, and find whose each frame is.
+    fn receive_batch(&mut self, index: usize, queue: usize, now: Instant) -> usize {
         let mut batch = std::mem::take(&mut self.batch);
         let port = &mut self.ports[index];
-        let outcome = port.nic.receive(&mut self.ledger.frames, &mut batch);
+        let outcome = port.nics[queue].receive(&mut self.ledger.frames, &mut batch);
         let lost = [
             (outcome.too_big, DropReason::FrameTooBig),
             (outcome.malformed, DropReason::SuperFrameMalformed),

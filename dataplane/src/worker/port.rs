@@ -3,28 +3,35 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::counters::{DropCounters, PortCounters};
+use rtrb::Consumer;
+
+use crate::counters::{DropCounters, PortShare};
 use crate::drop_reason::DropReason;
 use crate::link::{Interface, Resolution};
 use crate::nic::{BATCH, Nic};
 use crate::packet::Packet;
+use crate::router_config::Vlan;
 use crate::time::Instant;
 use crate::wire::arp::Arp;
-use crate::wire::ethernet::{self, MacAddr};
+use crate::wire::ethernet::{self, Ethernet, MacAddr};
+use crate::worker::lanes::{Finished, Lane, PortQueues};
 use crate::worker::ledger::Ledger;
 
 /// One NIC as the worker uses it.
 pub(super) struct Port {
-    pub(super) nic: Box<dyn Nic>,
+    /// This worker's queues; the first one transmits.
+    pub(super) nics: Vec<Box<dyn Nic>>,
     pub(super) mac: MacAddr,
-    pub(super) counters: Arc<PortCounters>,
+    pub(super) counters: Arc<PortShare>,
     queue: Vec<Packet>,
+    /// Where packets leave when this worker has no queue here.
+    lane: Option<Lane>,
+    lanes: Vec<Consumer<Finished>>,
 }
 
 impl Port {
-    pub(super) fn new(nic: Box<dyn Nic>, counters: Arc<PortCounters>) -> Self {
-        let mac = MacAddr(nic.description().mac);
-        Self { nic, mac, counters, queue: Vec::with_capacity(BATCH) }
+    pub(super) fn new(PortQueues { nics, mac, lane, lanes }: PortQueues, counters: Arc<PortShare>) -> Self {
+        Self { nics, mac, counters, queue: Vec::with_capacity(BATCH), lane, lanes }
     }
 
     /// Put an Ethernet header on `packet` and queue it.
@@ -50,15 +57,16 @@ impl Port {
         }
     }
 
-    /// Hand the queue to the NIC; what it has no room for is lost.
+    /// Hand the queue to the NIC, or to the worker that has one here; what it has no room for is lost.
     pub(super) fn flush(&mut self, ledger: &mut Ledger) {
         if self.queue.is_empty() {
             return;
         }
+        let Some(nic) = self.nics.first_mut() else { return self.flush_to_lane(ledger) };
         let (queued, bytes) = (self.queue.len(), total_bytes(&self.queue));
-        let refused_before = self.nic.transmit_refused();
-        self.nic.transmit(&mut ledger.frames, &mut self.queue);
-        let refused = self.nic.transmit_refused() - refused_before;
+        let refused_before = nic.transmit_refused();
+        nic.transmit(&mut ledger.frames, &mut self.queue);
+        let refused = nic.transmit_refused() - refused_before;
         let sent = (queued - self.queue.len()) as u64 - refused;
         self.counters.transmitted.add(sent, bytes - total_bytes(&self.queue));
         ledger.transmitted(sent);
@@ -66,6 +74,48 @@ impl Port {
         for packet in self.queue.drain(..) {
             ledger.dropped(packet, DropReason::TransmitQueueFull, &self.counters.drops);
         }
+    }
+
+    fn flush_to_lane(&mut self, ledger: &mut Ledger) {
+        ledger.counters.handed_over.add(self.lane.as_mut().map_or(0, |lane| lane.push(&mut self.queue, ledger.counters.generation.get())));
+        for packet in self.queue.drain(..) {
+            ledger.counters.hand_off_full.add(packet.segments());
+            ledger.dropped(packet, DropReason::HandOffFull, &self.counters.drops);
+        }
+    }
+
+    /// Queue what workers without a queue want transmitted here, a batch of each; returns how many packets that were. `is_access`: what
+    /// carries no tag here is the relay's own, under whatever configuration it was made.
+    pub(super) fn take_lanes(&mut self, is_access: bool, ledger: &mut Ledger) -> usize {
+        let mut taken = 0;
+        let generation = ledger.counters.generation.get();
+        for lane in 0..self.lanes.len() {
+            for _ in 0..BATCH {
+                let Ok(finished) = self.lanes[lane].pop() else { break };
+                taken += 1;
+                ledger.counters.taken_over.add(finished.packet.segments());
+                let is_own = || is_access && Ethernet::parse(finished.packet.bytes()).is_ok_and(|header| header.vlan == Vlan::Untagged);
+                if finished.generation < generation && !is_own() {
+                    ledger.dropped(finished.packet, DropReason::TenantRemoved, &self.counters.drops);
+                    continue;
+                }
+                if self.queue.len() == BATCH {
+                    self.flush(ledger);
+                }
+                self.queue.push(finished.packet);
+            }
+        }
+        taken
+    }
+
+    pub(super) fn lanes_are_empty(&self) -> bool {
+        self.lanes.iter().all(Consumer::is_empty)
+    }
+
+    /// Packets on the lanes that end here.
+    #[cfg(feature = "simulation")]
+    pub(super) fn under_way(&self) -> usize {
+        self.lanes.iter().map(Consumer::slots).sum()
     }
 }
 

@@ -53,18 +53,19 @@ pub struct WorkerHandle {
 #[error("the worker does not take commands at the moment; try again")]
 pub struct Busy;
 
-/// Start a worker on a thread of its own.
+/// Start a worker on a thread of its own. All workers of a relay go by the same clock.
 ///
 /// # Errors
 /// When the kernel gives no event descriptor or no thread.
-pub fn spawn(parts: WorkerParts) -> io::Result<WorkerHandle> {
-    let clock = Clock::start();
+pub fn spawn(parts: WorkerParts, clock: Clock) -> io::Result<WorkerHandle> {
     let bell = Arc::new(Bell::new()?);
     let stop = Arc::new(AtomicBool::new(false));
     let (their_bell, their_stop) = (Arc::clone(&bell), Arc::clone(&stop));
     let cpu = parts.cpu;
+    parts.links.rest().install(Arc::clone(&bell));
+    let name = format!("worker-{}", parts.links.worker().0);
     let (worker, commands, events) = Worker::new(parts, clock.now());
-    let thread = std::thread::Builder::new().name("worker-0".into()).spawn(move || {
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
         if let Some(cpu) = cpu {
             pin_to_cpu(cpu);
         }
@@ -83,10 +84,13 @@ fn run(mut worker: Worker, clock: Clock, bell: &Bell, stop: &AtomicBool) -> Vec<
             busy_until = now + SPIN;
         } else if now >= busy_until {
             worker.nics().for_each(|nic| nic.prepare_sleep());
-            worker.count_sleep();
-            let deadline = worker.next_deadline();
-            wait(&descriptors, deadline.since(clock.now()));
-            bell.silence();
+            if worker.may_sleep() {
+                worker.count_sleep();
+                let deadline = worker.next_deadline();
+                wait(&descriptors, deadline.since(clock.now()));
+                bell.silence();
+            }
+            worker.wake_up();
         }
     }
     worker.into_nics()

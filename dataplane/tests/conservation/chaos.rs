@@ -30,10 +30,13 @@ struct Chaos {
 /// Live through the world of `seed`; returns why packets were lost in it.
 pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
     let mut random = SmallRng::seed_from_u64(seed);
+    let (workers, queues) = *[(1, 1), (1, 1), (2, 1), (2, 2), (2, 4), (3, 2)].choose(&mut random).expect("some");
     let dimensions = Dimensions {
-        frames: *[64, 96, 160].choose(&mut random).expect("some"),
+        frames: *[64, 96, 160].choose(&mut random).expect("some") * u32::try_from(workers.max(queues)).expect("few"),
         ring: *[8, 16, 32].choose(&mut random).expect("some"),
         mtu: 1_500,
+        workers,
+        queues,
     };
     // Sometimes there is memory for queues.
     let dimensions = if random.random_ratio(1, 6) { Dimensions { frames: 640, ring: 64, ..dimensions } } else { dimensions };

@@ -21,6 +21,7 @@ pub(super) fn check(side: &RelaySide, names: &RelayNames<'_>, problems: &mut Pro
     for entry in endpoints {
         check_endpoint_port(&entry.value, names, problems);
     }
+    check_workers(side, problems);
     check_shared_addresses(side, problems);
 }
 
@@ -75,6 +76,18 @@ fn check_endpoint_port(entry: &EndpointEntry, names: &RelayNames<'_>, problems: 
             .help(format!(
                 "WireGuard over IPv4 takes {WIREGUARD_OVERHEAD_BYTES} bytes and {SMALLEST_TUNNEL_MTU_BYTES} must remain: at least {needed}"
             ));
+    }
+}
+
+/// More workers than processors wait for each other.
+fn check_workers(side: &RelaySide, problems: &mut Problems) {
+    let processors = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+    if let Some(workers) = side.file.workers.given()
+        && workers.value > processors
+    {
+        problems
+            .warning(&workers.at, format!("{} workers share {processors} processors", workers.value))
+            .help("they get in each other's way: at most one worker for each processor that this machine has");
     }
 }
 

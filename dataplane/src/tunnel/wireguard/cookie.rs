@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use blake2::digest::consts::U16;
+use blake2::digest::consts::{U16, U32};
 use blake2::digest::{FixedOutput, Mac};
 use blake2::{Blake2s256, Blake2sMac, Digest};
 use chacha20poly1305::aead::AeadInPlace;
@@ -30,18 +30,23 @@ type Mac16 = Blake2sMac<U16>;
 pub(super) struct Cookies {
     mac1_key: [u8; 32],
     cookie_key: [u8; 32],
+    /// The secrets are drawn from it.
+    seed: [u8; 32],
     secret: [u8; 32],
+    /// Which secret that is, counted from the start of the clock.
     #[zeroize(skip)]
-    secret_until: Instant,
+    epoch: Option<u64>,
 }
 
 impl Cookies {
-    pub(super) fn new(public_key: &[u8; 32]) -> Self {
+    /// What has the same `seed` and clock has the same secrets.
+    pub(super) fn new(public_key: &[u8; 32], seed: &[u8; 32]) -> Self {
         Self {
             mac1_key: Blake2s256::new().chain_update(b"mac1----").chain_update(public_key).finalize().into(),
             cookie_key: Blake2s256::new().chain_update(b"cookie--").chain_update(public_key).finalize().into(),
+            seed: *seed,
             secret: [0; 32],
-            secret_until: Instant::ZERO,
+            epoch: None,
         }
     }
 
@@ -54,9 +59,10 @@ impl Cookies {
     /// Whether the second MAC shows the cookie that this source got less than two minutes ago.
     pub(super) fn mac2_is_valid(&mut self, message: &[u8], source: SocketAddr, now: Instant) -> bool {
         let Some((covered, mac1, mac2)) = split(message) else { return false };
-        if mac2 == [0; MAC_LEN] || now >= self.secret_until {
+        if mac2 == [0; MAC_LEN] {
             return false;
         }
+        self.change_secret(now);
         keyed(&self.cookie(source)).chain_update(covered).chain_update(mac1).verify_slice(mac2).is_ok()
     }
 
@@ -64,10 +70,7 @@ impl Cookies {
     pub(super) fn reply(&mut self, message: &[u8], source: SocketAddr, reply: &mut [u8], now: Instant) -> Option<usize> {
         let reply = reply.get_mut(..COOKIE_REPLY_LEN)?;
         let (_, mac1, _) = split(message)?;
-        if now >= self.secret_until {
-            OsRng.try_fill_bytes(&mut self.secret).ok()?;
-            self.secret_until = now + SECRET_LIFETIME;
-        }
+        self.change_secret(now);
         let (header, rest) = reply.split_at_mut(8);
         let (nonce, sealed) = rest.split_at_mut(24);
         header[..4].copy_from_slice(&[3, 0, 0, 0]);
@@ -79,6 +82,18 @@ impl Cookies {
         let sealed = cipher.encrypt_in_place_detached(XNonce::from_slice(nonce), mac1, cookie).ok()?;
         tag.copy_from_slice(&sealed);
         Some(COOKIE_REPLY_LEN)
+    }
+
+    /// Whitepaper section 5.4.7 wants a random secret every two minutes. A pseudo-random function of a random seed and the number of
+    /// the two minutes is one that several workers know without telling each other.
+    fn change_secret(&mut self, now: Instant) {
+        let epoch = now.since(Instant::ZERO).as_secs() / SECRET_LIFETIME.as_secs();
+        if self.epoch != Some(epoch) {
+            let mac = <Blake2sMac<U32> as Mac>::new_from_slice(&self.seed).expect("a key of 32 bytes");
+            let mac = mac.chain_update(b"cookie secret").chain_update(self.mac1_key).chain_update(epoch.to_be_bytes());
+            self.secret = mac.finalize_fixed().into();
+            self.epoch = Some(epoch);
+        }
     }
 
     /// MAC(secret, address || port).

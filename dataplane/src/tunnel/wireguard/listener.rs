@@ -1,6 +1,11 @@
 //! The front door of an endpoint: cheap checks first, so that the costly ones cannot be had for nothing.
 //!
 //! Order: shape, first MAC, proof of address where one is due, limits, and only then a Diffie-Hellman.
+//!
+//! With several workers each has limits of its own, since each protects its own processor: what one source may start counts at the
+//! worker whose queue it reaches. A source that varies its UDP port to reach every queue gets its share as often as there are workers
+//! (at most 16 x 20 a second); all handshakes together, a quarter of each processor. A handshake for another worker's tenant counts at
+//! both.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +13,10 @@ use std::sync::Arc;
 use boringtun::noise::handshake::parse_handshake_anon;
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Packet, Tunn};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
 use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
 
 use super::cookie::Cookies;
 use super::keys::is_low_order;
@@ -86,12 +94,24 @@ impl std::fmt::Debug for WireGuardListener {
 
 impl WireGuardListener {
     /// The end that this private key belongs to.
+    ///
+    /// # Panics
+    /// Where the kernel has no randomness.
     #[must_use]
     pub fn new(private_key: &SecretKey) -> Self {
+        let mut cookie_seed = Zeroizing::new([0; 32]);
+        OsRng.try_fill_bytes(&mut *cookie_seed).expect("the kernel has randomness");
+        Self::sharing_cookies(private_key, &cookie_seed)
+    }
+
+    /// The end that this private key belongs to, at one of several workers: a cookie that one of them gave out is good at every other
+    /// with the same `cookie_seed`. Limits and buckets are each worker's own.
+    #[must_use]
+    pub fn sharing_cookies(private_key: &SecretKey, cookie_seed: &[u8; 32]) -> Self {
         let private_key = StaticSecret::from(private_key.0);
         let public_key = PublicKey::from(&private_key);
         Self {
-            cookies: Cookies::new(public_key.as_bytes()),
+            cookies: Cookies::new(public_key.as_bytes(), cookie_seed),
             unproved: SourceLimiter::new(),
             proved: SourceLimiter::new(),
             unproved_handshakes: TokenBucket::FULL,
@@ -154,6 +174,14 @@ impl WireGuardListener {
             return self.cookies.reply(message, source, reply, now).map(Some).ok_or(DropReason::TunnelHandshakeLimited);
         };
         if allowed && self.all_handshakes.take(ALL, now) { Ok(None) } else { Err(DropReason::TunnelHandshakeLimited) }
+    }
+
+    /// A handshake that another worker's listener let through costs this worker as much as its own, and counts as one of its own.
+    ///
+    /// # Errors
+    /// `TunnelHandshakeLimited`.
+    pub fn admit_from_another(&mut self, now: Instant) -> Result<(), DropReason> {
+        if self.all_handshakes.take(ALL, now) { Ok(()) } else { Err(DropReason::TunnelHandshakeLimited) }
     }
 
     /// The public key that an initiation names; the tunnel finds out whether it is true. Costs a Diffie-Hellman: only for what
