@@ -29,6 +29,7 @@ mod frames;
 mod office;
 mod path;
 mod plot;
+mod reconnect;
 mod relay_config;
 mod soak;
 mod targets;
@@ -44,6 +45,14 @@ fn main() -> ExitCode {
         [command @ ("path" | "fairness" | "workers")] => (command, false),
         [command @ ("path" | "fairness" | "workers"), "--json"] => (command, true),
         ["path", "--plot", _] => ("plot", false),
+        ["reconnect"] => {
+            reconnect::print(&reconnect::run());
+            return ExitCode::SUCCESS;
+        }
+        ["reconnect", "--json"] => {
+            println!("{}", serde_json::to_string_pretty(&reconnect::run()).expect("numbers and names"));
+            return ExitCode::SUCCESS;
+        }
         ["soak"] => return soak::run(Duration::from_secs(20)),
         ["soak", "--minutes", minutes] if minutes.parse().is_ok_and(|minutes: u32| minutes > 0) => {
             return soak::run(Duration::from_secs(60) * minutes.parse().expect("looked at above"));
