@@ -20,7 +20,7 @@ use dataplane::router_config::{PortConfig, RouterConfig, SecretKey, TenantEntry,
 use dataplane::time::Instant;
 use dataplane::tunnel::wireguard;
 use dataplane::wire::ethernet::{self, Ethernet};
-use dataplane::worker::{Worker, WorkerParts};
+use dataplane::worker::{Links, PortQueues, Worker, WorkerParts};
 use serde::Serialize;
 
 use crate::busy_time;
@@ -154,9 +154,10 @@ impl Storm {
         let mut pool = FramePool::new(FRAMES).expect("memory");
         let (access_nic, access) = MemoryNic::new("access", ACCESS_MAC.0, MTU, RING, &mut pool);
         let (trunk_nic, trunk) = MemoryNic::new("trunk", TRUNK_MAC.0, MTU, RING, &mut pool);
-        let nics: Vec<Box<dyn Nic>> = vec![Box::new(access_nic), Box::new(trunk_nic)];
+        let nics: [Box<dyn Nic>; 2] = [Box::new(access_nic), Box::new(trunk_nic)];
+        let nics = nics.map(PortQueues::from).into();
         let counters: Arc<WorkerCounters> = Arc::default();
-        let parts = WorkerParts { ports: nics, pool, config: config.reader(), counters, seed: 1, cpu: None };
+        let parts = WorkerParts { ports: nics, links: Links::alone(), pool, config: config.reader(), counters, seed: 1, cpu: None };
         let (worker, _, _) = Worker::new(parts, now);
         let line = VecDeque::new();
         let mut storm = Self { now, worker, ports, access, trunk, routers, line, delivered: 0, cookies: 0, initiations: 0 };
@@ -224,7 +225,7 @@ impl Storm {
     }
 
     fn dropped(&self, reason: DropReason) -> u64 {
-        self.ports.iter().map(|port| port.counters.drops.get(reason)).sum()
+        self.ports.iter().map(|port| port.counters.sum().drops.get(reason)).sum()
     }
 
     /// One round with the data that came until now; returns how long the worker was busy.
