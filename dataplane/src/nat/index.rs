@@ -124,15 +124,51 @@ impl Index {
     /// Take a slot out.
     pub(super) fn remove(&mut self, hash: u32, slot: u32) {
         let at = self.address(hash);
-        let Some(mut bucket) = self.buckets.get_mut(at) else { return };
-        loop {
+        let mut link = 0;
+        while let Some(bucket) = self.bucket(at, link) {
             if let Some(place) = bucket.links.iter().position(|link| *link == slot + 1) {
-                bucket.links[place] = 0;
+                self.close_up(at, link, place);
                 self.entries -= 1;
                 return;
             }
-            let Some(next) = bucket.next.checked_sub(1) else { return };
-            bucket = &mut self.overflow[next as usize];
+            let next = bucket.next;
+            if next == 0 {
+                return;
+            }
+            link = next;
+        }
+    }
+
+    /// Let the chain's last entry have the place of one that goes: only the last bucket has vacant places, and an overflow bucket goes
+    /// back as soon as it is empty. Else each bucket that was ever full would keep one, until there are none left.
+    fn close_up(&mut self, at: usize, hole: Link, place: usize) {
+        let (mut before, mut last) = (0, 0);
+        while let Some(next) = self.bucket(at, last).map(|bucket| bucket.next).filter(|next| *next != 0) {
+            (before, last) = (last, next);
+        }
+        let Some(bucket) = self.bucket(at, last) else { return };
+        let Some(end) = bucket.links.iter().rposition(|link| *link != 0) else { return };
+        let entry = (bucket.hashes[end], bucket.links[end]);
+        bucket.links[end] = 0;
+        if (last, end) != (hole, place)
+            && let Some(bucket) = self.bucket(at, hole)
+        {
+            (bucket.hashes[place], bucket.links[place]) = entry;
+        }
+        if end == 0
+            && let Some(index) = last.checked_sub(1)
+        {
+            self.overflow[index as usize] = Bucket { next: self.vacant, ..Bucket::default() };
+            self.vacant = last;
+            self.bucket(at, before).into_iter().for_each(|bucket| bucket.next = 0);
+        }
+    }
+
+    /// A bucket of the chain that begins at `at`: with link 0 its first.
+    fn bucket(&mut self, at: usize, link: Link) -> Option<&mut Bucket> {
+        match link.checked_sub(1) {
+            Some(index) => self.overflow.get_mut(index as usize),
+            None => self.buckets.get_mut(at),
         }
     }
 

@@ -55,6 +55,30 @@ fn a_full_index_of_honest_hashes_has_room_for_every_entry() {
     }
 }
 
+#[test]
+fn entries_that_come_and_go_for_days_use_up_no_overflow_bucket() {
+    let entries = 5_000;
+    let mut index = Index::new(entries as usize);
+    for slot in 0..entries {
+        assert!(index.insert(scattered(slot), slot));
+    }
+    // The table stays full; who lives long and who goes at once is as random as the hashes.
+    let mut present: Vec<u32> = (0..entries).collect();
+    for number in entries..200 * entries {
+        let place = &mut present[scattered(!number) as usize % entries as usize];
+        index.remove(scattered(*place), *place);
+        *place = number;
+        assert!(index.insert(scattered(number), number), "after {number} entries there is no room for {entries}");
+    }
+    assert!(index.overflow.len() * 10 < index.buckets.len(), "{} of {}", index.overflow.len(), index.buckets.len());
+    assert!(present.iter().all(|slot| index.find(scattered(*slot), |other| other == *slot) == Some(*slot)));
+    for slot in present {
+        index.remove(scattered(slot), slot);
+    }
+    let vacant = std::iter::successors(index.vacant.checked_sub(1), |link| index.overflow[*link as usize].next.checked_sub(1)).count();
+    assert_eq!((index.entries, vacant), (0, index.overflow.len()), "an empty index has given all of them back");
+}
+
 /// A hash without structure (the finalizer of MurmurHash3).
 fn scattered(number: u32) -> u32 {
     let mut hash = number ^ number >> 16;
