@@ -75,8 +75,9 @@ pub fn spawn(parts: WorkerParts, clock: Clock) -> io::Result<WorkerHandle> {
 }
 
 fn run(mut worker: Worker, clock: Clock, bell: &Bell, stop: &AtomicBool) -> Vec<Box<dyn Nic>> {
-    let mut descriptors: Vec<RawFd> = worker.nics().filter_map(|nic| nic.readable()).collect();
-    descriptors.push(bell.descriptor());
+    // The bell first: whoever has more queues than can be watched must still be woken by the others.
+    let mut descriptors: Vec<RawFd> = vec![bell.descriptor()];
+    descriptors.extend(worker.nics().filter_map(|nic| nic.readable()));
     let mut busy_until = clock.now() + SPIN;
     while !stop.load(Ordering::Relaxed) {
         let now = clock.now();
