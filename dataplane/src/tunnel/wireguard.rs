@@ -19,8 +19,8 @@ use crate::prefetch;
 use crate::router_config::{TunnelConfig, TunnelKind};
 use crate::time::{Duration, Instant};
 
+mod cache_lines;
 mod cookie;
-mod hints;
 mod keys;
 mod listener;
 mod message;
@@ -387,14 +387,14 @@ impl Tunnel for WireGuardTunnel {
     fn prefetch_decapsulate(&self, datagram: &[u8]) {
         if let Some(receiver) = message::le32(datagram, 4) {
             self.sessions.prefetch_session(receiver);
-            hints::opening(&self.tunn, receiver);
+            cache_lines::prefetch_opening(&self.tunn, receiver);
         }
     }
 
     fn prefetch_encapsulate(&self) {
         let current = self.sessions.current();
         self.sessions.prefetch_session(current);
-        hints::sealing(&self.tunn, current);
+        cache_lines::prefetch_sealing(&self.tunn, current);
     }
 
     fn remember_peer(&mut self, peer: SocketAddr) {

@@ -90,7 +90,8 @@ impl Worker {
             let Some(id) = self.names.remove(&entry.config.name) else { continue };
             let Some(mut tenant) = self.tenants[id.0 as usize].take() else { continue };
             self.unlink(&tenant, now);
-            self.turns.drain(id, |packet| drop_waiting(packet, DropReason::TenantRemoved, &mut self.ledger, &tenant.counters.drops));
+            self.tenant_queues
+                .drain(id, |packet| drop_waiting(packet, DropReason::TenantRemoved, &mut self.ledger, &tenant.counters.drops));
             let interfaces = std::mem::take(&mut tenant.attachments);
             drain_held(interfaces, &mut self.ledger, &tenant.counters.drops);
             self.retire(Retired::new(tenant));
@@ -161,7 +162,7 @@ impl Worker {
         let seed = self.next_seed();
         let own_ports = self.own_ports();
         self.tenants[slot] = Some(Box::new(Tenant::new(entry, tunnels, &own_ports, seed, now)));
-        self.turns.configure(id, &entry.config);
+        self.tenant_queues.configure(id, &entry.config);
         self.names.insert(Arc::clone(&entry.config.name), id);
         id
     }
@@ -170,11 +171,11 @@ impl Worker {
         let ways_stay = kept.iter().all(Option::is_some);
         let tunnels = self.make_tunnels(id, entry, kept, now);
         let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { return id };
-        self.turns.configure(id, &entry.config);
+        self.tenant_queues.configure(id, &entry.config);
         if !ways_stay || tenant.config.attachments != entry.config.attachments {
             // What waits names its tunnel or VLAN by number, and would come out of another one.
             let drops = &tenant.counters.drops;
-            self.turns.drain(id, |packet| drop_waiting(packet, DropReason::TenantReconfigured, &mut self.ledger, drops));
+            self.tenant_queues.drain(id, |packet| drop_waiting(packet, DropReason::TenantReconfigured, &mut self.ledger, drops));
         }
         let gone = tenant.reconfigure(entry, tunnels, now);
         drain_held(gone, &mut self.ledger, &tenant.counters.drops);

@@ -32,7 +32,9 @@ impl Worker {
         FrameAudit {
             free: self.ledger.frames.free(),
             with_nics: self.ports.iter().flat_map(|port| &port.nics).map(|nic| nic.held()).sum(),
-            waiting: interfaces.map(|interface| interface.neighbors.holding()).sum::<usize>() + self.handshakes.len() + self.turns.len(),
+            waiting: interfaces.map(|interface| interface.neighbors.holding()).sum::<usize>()
+                + self.handshakes.len()
+                + self.tenant_queues.len(),
             under_way: packets + home,
             packets_under_way: packets,
             total: self.ledger.frames.total(),

@@ -25,7 +25,7 @@ use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::inner::Inner;
 use crate::wire::underlay::{self, Outer};
-use crate::worker::crossings::Origin as Foreign;
+use crate::worker::crossings::ForeignOrigin;
 use crate::worker::handshakes::{Handshake, Named};
 use crate::worker::ledger::Ledger;
 use crate::worker::port::{self, Port};
@@ -98,7 +98,8 @@ impl Worker {
             }
             (None, ethertype) if let Some(owner) = self.steering.other_by_vlan(id, header.vlan) => {
                 let (vlan, station) = (header.vlan, header.source);
-                let origin = if ethertype == ethernet::ARP { Foreign::Arp { vlan, station } } else { Foreign::Vlan { vlan, station } };
+                let origin =
+                    if ethertype == ethernet::ARP { ForeignOrigin::Arp { vlan, station } } else { ForeignOrigin::Vlan { vlan, station } };
                 self.hand_over(owner, packet, id, origin);
             }
             (None, ethertype) if header.vlan == Vlan::Untagged && self.access[usize::from(id.0)].is_some() => {
@@ -138,7 +139,7 @@ impl Worker {
         match self.steering.other_by_index(index) {
             None => self.arrival_of_tunnel(id, local, index, source, ecn, packet),
             Some(owner) => {
-                self.hand_over(owner, packet, id, Foreign::Tunnel { index, source, local, ecn });
+                self.hand_over(owner, packet, id, ForeignOrigin::Tunnel { index, source, local, ecn });
                 None
             }
         }
@@ -182,7 +183,7 @@ impl Worker {
             Ok(Inspected::HandshakeResponse { index }) => {
                 self.ledger.release(out);
                 match self.steering.other_by_index(index) {
-                    Some(owner) => self.hand_over(owner, packet, id, Foreign::Response { index, source, local }),
+                    Some(owner) => self.hand_over(owner, packet, id, ForeignOrigin::Response { index, source, local }),
                     None => self.wait_for_turn(Handshake { packet, port: id, source, local, named: Named::Index(index) }),
                 }
                 return None;

@@ -14,7 +14,7 @@ use crate::router_config::{PortId, Vlan, WorkerId};
 use crate::time::Instant;
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::MacAddr;
-use crate::worker::classify::{self, Arrival};
+use crate::worker::classify::{Arrival, Origin};
 use crate::worker::handoff::Crossing;
 use crate::worker::handshakes::{Handshake, Named};
 use crate::worker::port::{self, Port};
@@ -22,7 +22,7 @@ use crate::worker::{MOST_BATCHES, Worker};
 
 /// What the way in has learnt of a frame that another worker owns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Origin {
+pub(super) enum ForeignOrigin {
     /// A tunnel's message, without its outer headers.
     Tunnel { index: u32, source: SocketAddrV4, local: SocketAddrV4, ecn: u8 },
     /// An answer to a handshake, which the listener let through.
@@ -37,7 +37,7 @@ pub(super) enum Origin {
 
 impl Worker {
     /// Give a frame to the worker that owns its tenant.
-    pub(super) fn hand_over(&mut self, to: WorkerId, packet: Packet, port: PortId, origin: Origin) {
+    pub(super) fn hand_over(&mut self, to: WorkerId, packet: Packet, port: PortId, origin: ForeignOrigin) {
         if self.links.stage(to, Crossing { packet, port, origin }) {
             self.push_to_others();
         }
@@ -50,7 +50,7 @@ impl Worker {
         let grown = packet.set_range(0, len + peer.len());
         debug_assert!(grown, "a handshake is short");
         packet.bytes_mut()[len..].copy_from_slice(peer);
-        self.hand_over(to, packet, port, Origin::Initiation { source, local });
+        self.hand_over(to, packet, port, ForeignOrigin::Initiation { source, local });
     }
 
     /// Push what is staged for the others.
@@ -80,7 +80,7 @@ impl Worker {
         }
         self.links.welcome(&mut self.ledger.frames);
         let ports = self.ports.iter_mut().zip(&self.access);
-        let mut taken: usize = ports.map(|(port, access)| port.take_lanes(access.is_some(), &mut self.ledger)).sum();
+        let mut taken: usize = ports.map(|(port, access)| port.take_from_others(access.is_some(), &mut self.ledger)).sum();
         while let Some((port, arp)) = self.links.news() {
             taken += 1;
             self.hear(port, &arp, now);
@@ -115,23 +115,23 @@ impl Worker {
     /// As `classify`, for a frame of which another worker has read what it could.
     fn receive_crossing(&mut self, Crossing { packet, port: id, origin }: Crossing, now: Instant) -> Option<Arrival> {
         match origin {
-            Origin::Tunnel { index, source, local, ecn } => self.arrival_of_tunnel(id, local, index, source, ecn, packet),
-            Origin::Vlan { vlan, station } => match self.attachments.get((id, vlan)) {
-                Some((tenant, attachment)) => Some(Arrival { packet, origin: classify::Origin::Cloud { tenant, attachment, station } }),
+            ForeignOrigin::Tunnel { index, source, local, ecn } => self.arrival_of_tunnel(id, local, index, source, ecn, packet),
+            ForeignOrigin::Vlan { vlan, station } => match self.attachments.get((id, vlan)) {
+                Some((tenant, attachment)) => Some(Arrival { packet, origin: Origin::Cloud { tenant, attachment, station } }),
                 None => self.refuse(id, packet, DropReason::VlanUnknown),
             },
-            Origin::Arp { vlan, station } => {
+            ForeignOrigin::Arp { vlan, station } => {
                 match self.attachments.get((id, vlan)) {
                     Some((tenant, attachment)) => self.arp_from_cloud(tenant, attachment, packet, station, now),
                     None => self.drop_at_port(id, packet, DropReason::VlanUnknown),
                 }
                 None
             }
-            Origin::Response { index, source, local } => {
+            ForeignOrigin::Response { index, source, local } => {
                 self.wait_for_turn(Handshake { packet, port: id, source, local, named: Named::Index(index) });
                 None
             }
-            Origin::Initiation { source, local } => {
+            ForeignOrigin::Initiation { source, local } => {
                 self.receive_initiation(id, source, local, packet);
                 None
             }
@@ -161,7 +161,7 @@ impl Worker {
     pub fn may_sleep(&mut self) -> bool {
         // A worker that has not even the frames for a batch waits for those that come home.
         let hungry = self.ledger.frames.free() < 2 * BATCH;
-        self.links.workers() == 1 || (self.links.lie_down(hungry) && self.ports.iter().all(Port::lanes_are_empty))
+        self.links.workers() == 1 || (self.links.lie_down(hungry) && self.ports.iter().all(Port::others_have_nothing))
     }
 
     /// The worker is awake.

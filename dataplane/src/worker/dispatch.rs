@@ -36,23 +36,23 @@ pub(super) enum OpenFrom {
 impl Worker {
     /// Send arrivals through their routes, in their order.
     pub(super) fn process(&mut self, arrivals: &mut Vec<Arrival>, now: Instant) {
-        self.hint_first(arrivals);
+        self.prefetch_first(arrivals);
         let mut vector = std::mem::take(&mut self.vector);
         let mut rest = arrivals.drain(..);
         loop {
             while vector.len() < VECTOR
                 && let Some(arrival) = rest.next()
             {
-                self.hint(rest.as_slice());
+                self.prefetch(rest.as_slice());
                 if let Some(open) = self.open(arrival, now) {
-                    self.hint_session(&open, false);
+                    self.prefetch_session(&open, false);
                     vector.push(open);
                 }
             }
             if vector.is_empty() {
                 break;
             }
-            vector.iter().for_each(|open| self.hint_session(open, true));
+            vector.iter().for_each(|open| self.prefetch_session(open, true));
             for Open { packet, inner, from } in vector.drain(..) {
                 match from {
                     OpenFrom::Office { key, class } => self.forward_to_cloud(key, class, &inner, packet, now),

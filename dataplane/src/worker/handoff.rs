@@ -1,4 +1,4 @@
-//! The rings between workers, and how one wakes another.
+//! The rings between workers.
 //!
 //! Each ordered pair of workers has bounded rings of its own, so each has one writer and one reader and none has a lock:
 //!
@@ -8,11 +8,10 @@
 //! | home | frames of memory on the way to where they belong | never: it has room for all of them |
 //! | news | what was heard of the neighbours on an access network | lost, and asked for again a second later |
 //!
-//! Frames that only have to be transmitted go by `lanes`. What one poll hands over is staged and pushed a batch at a time. Whoever pushed wakes the other only where it sleeps ([`Rest`]), so
-//! that no frame costs a system call while both are awake.
+//! Frames that only have to be transmitted go by `transmit_handoff`. What one poll hands over is staged and pushed a batch at a time.
+//! Whoever pushed wakes the other only where it sleeps ([`SleepState`]), so that no frame costs a system call while both are awake.
 
-use std::sync::atomic::{AtomicU8, Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rand::TryRngCore;
 use rand::rngs::OsRng;
@@ -20,11 +19,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use zeroize::Zeroizing;
 
 use crate::nic::BATCH;
-use crate::nic::wait::Bell;
 use crate::packet::{Frame, FramePool, Packet};
 use crate::router_config::{PortId, WorkerId};
 use crate::wire::arp::Arp;
-use crate::worker::crossings::Origin;
+use crate::worker::crossings::ForeignOrigin;
+use crate::worker::sleep_state::SleepState;
 
 /// Most slots of a ring for packets: as many as a driver's receive ring holds for a moment's stall.
 const PACKETS: usize = 1024;
@@ -40,53 +39,7 @@ pub(super) struct Crossing {
     /// Where it was received.
     pub(super) port: PortId,
     /// What the way in has learnt.
-    pub(super) origin: Origin,
-}
-
-/// Whether a worker sleeps, as the others see it.
-///
-/// No wake-up is lost: the sleeper writes its state, then looks at its rings; the other writes to a ring, then looks at the state. With
-/// a fence between the two on either side, at least one of them sees what the other wrote.
-#[derive(Debug, Default)]
-pub(super) struct Rest {
-    state: AtomicU8,
-    bell: OnceLock<Arc<Bell>>,
-}
-
-const AWAKE: u8 = 0;
-const ASLEEP: u8 = 1;
-/// Asleep, and short of frames to receive into: those that come home wake it, too.
-const HUNGRY: u8 = 2;
-
-impl Rest {
-    /// From now on this bell wakes the worker.
-    pub(super) fn install(&self, bell: Arc<Bell>) {
-        // A second bell is never installed: a worker has one thread.
-        let _ = self.bell.set(bell);
-    }
-
-    /// The worker is about to sleep. It has to look at its rings once more before it does.
-    fn lie_down(&self, hungry: bool) {
-        self.state.store(if hungry { HUNGRY } else { ASLEEP }, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-    }
-
-    /// The worker is awake and will look at its rings.
-    fn get_up(&self) {
-        self.state.store(AWAKE, Ordering::Relaxed);
-    }
-
-    /// Something was pushed for the worker: wake it if it sleeps. Frames alone are of use to a hungry one only.
-    pub(super) fn rouse(&self, frames_alone: bool) {
-        fence(Ordering::SeqCst);
-        let state = self.state.load(Ordering::Relaxed);
-        if (state == HUNGRY || (state == ASLEEP && !frames_alone))
-            && self.state.swap(AWAKE, Ordering::Relaxed) != AWAKE
-            && let Some(bell) = self.bell.get()
-        {
-            bell.ring();
-        }
-    }
+    pub(super) origin: ForeignOrigin,
 }
 
 /// What one worker sends to another.
@@ -95,7 +48,7 @@ struct Outbox {
     home: Producer<Frame>,
     news: Producer<(PortId, Arp)>,
     staged: Vec<Crossing>,
-    rest: Arc<Rest>,
+    sleep_state: Arc<SleepState>,
     /// Pushed since the other was last told: a packet or news, or a frame.
     pushed: bool,
     pushed_home: bool,
@@ -111,7 +64,7 @@ struct Inbox {
 /// A worker's ends of the rings, and its place among all workers.
 pub struct Links {
     worker: WorkerId,
-    rest: Arc<Rest>,
+    sleep_state: Arc<SleepState>,
     /// By number of the other worker; none at its own place.
     out: Vec<Option<Outbox>>,
     inboxes: Vec<Option<Inbox>>,
@@ -126,12 +79,19 @@ impl std::fmt::Debug for Links {
 }
 
 /// The rings of one ordered pair. `frames` is how many frames have their home at the end of them.
-fn pair(rest: &Arc<Rest>, slots: usize, frames: usize) -> (Outbox, Inbox) {
+fn pair(sleep_state: &Arc<SleepState>, slots: usize, frames: usize) -> (Outbox, Inbox) {
     let (arrivals, arrivals_out) = RingBuffer::new(slots);
     let (home, home_out) = RingBuffer::new(frames);
     let (news, news_out) = RingBuffer::new(NEWS);
-    let outbox =
-        Outbox { arrivals, home, news, staged: Vec::with_capacity(BATCH), rest: Arc::clone(rest), pushed: false, pushed_home: false };
+    let outbox = Outbox {
+        arrivals,
+        home,
+        news,
+        staged: Vec::with_capacity(BATCH),
+        sleep_state: Arc::clone(sleep_state),
+        pushed: false,
+        pushed_home: false,
+    };
     (outbox, Inbox { arrivals: arrivals_out, home: home_out, news: news_out })
 }
 
@@ -160,20 +120,20 @@ impl Links {
         // One for all, so that a cookie of one worker is good at every other.
         let mut cookie_seed = Zeroizing::new([0; 32]);
         OsRng.try_fill_bytes(&mut *cookie_seed).expect("the kernel has randomness");
-        let rests: Vec<Arc<Rest>> = frames.iter().map(|_| Arc::default()).collect();
+        let sleep_states: Vec<Arc<SleepState>> = frames.iter().map(|_| Arc::default()).collect();
         let none = |_| (0..workers).map(|_| None).collect();
         let mut out: Vec<Vec<Option<Outbox>>> = (0..workers).map(none).collect();
         let mut inboxes: Vec<Vec<Option<Inbox>>> = (0..workers).map(|_| (0..workers).map(|_| None).collect()).collect();
         for from in 0..workers {
             for to in (0..workers).filter(|to| *to != from) {
-                let (outbox, inbox) = pair(&rests[to], slots, frames[to]);
+                let (outbox, inbox) = pair(&sleep_states[to], slots, frames[to]);
                 (out[from][to], inboxes[to][from]) = (Some(outbox), Some(inbox));
             }
         }
-        let ends = rests.into_iter().zip(out).zip(inboxes);
-        let place = |(number, ((rest, out), inboxes)): (u8, _)| Self {
+        let ends = sleep_states.into_iter().zip(out).zip(inboxes);
+        let place = |(number, ((sleep_state, out), inboxes)): (u8, _)| Self {
             worker: WorkerId(number),
-            rest,
+            sleep_state,
             out,
             inboxes,
             slots,
@@ -204,8 +164,8 @@ impl Links {
         self.slots
     }
 
-    pub(super) fn rest(&self) -> &Arc<Rest> {
-        &self.rest
+    pub(super) fn sleep_state(&self) -> &Arc<SleepState> {
+        &self.sleep_state
     }
 
     /// Stage a frame for its owner. Returns whether the stage is full now.
@@ -240,7 +200,7 @@ impl Links {
     pub(super) fn rouse(&mut self) {
         for outbox in self.out.iter_mut().flatten() {
             if outbox.pushed || outbox.pushed_home {
-                outbox.rest.rouse(!outbox.pushed);
+                outbox.sleep_state.rouse(!outbox.pushed);
                 (outbox.pushed, outbox.pushed_home) = (false, false);
             }
         }
@@ -284,14 +244,14 @@ impl Links {
 
     /// Announce that this worker is about to sleep. False: there is mail after all, and it must not.
     pub(super) fn lie_down(&self, hungry: bool) -> bool {
-        self.rest.lie_down(hungry);
+        self.sleep_state.lie_down(hungry);
         let has_mail = |inbox: &Inbox| !inbox.arrivals.is_empty() || !inbox.news.is_empty() || (hungry && !inbox.home.is_empty());
         !self.inboxes.iter().flatten().any(has_mail)
     }
 
     /// Announce that this worker is awake.
     pub(super) fn get_up(&self) {
-        self.rest.get_up();
+        self.sleep_state.get_up();
     }
 
     /// Packets on the rings towards this worker, and frames on their way home to it.
@@ -328,7 +288,7 @@ pub(super) fn pop_batch<T>(ring: &mut Consumer<T>, batch: &mut Vec<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nic::wait::wait;
+    use crate::nic::wait::{Bell, wait};
     use crate::router_config::Vlan;
     use crate::time::Duration;
     use crate::wire::ethernet::MacAddr;
@@ -336,7 +296,7 @@ mod tests {
 
     fn crossing(pool: &mut FramePool) -> Crossing {
         let packet = Packet::new(pool.take().expect("a frame"));
-        Crossing { packet, port: PortId(0), origin: Origin::Vlan { vlan: Vlan::Untagged, station: MacAddr([2; 6]) } }
+        Crossing { packet, port: PortId(0), origin: ForeignOrigin::Vlan { vlan: Vlan::Untagged, station: MacAddr([2; 6]) } }
     }
 
     #[test]
@@ -375,30 +335,6 @@ mod tests {
         assert!(pools.iter_mut().all(|pool| pool.free() == pool.total() && pool.strays().is_empty()), "every frame is home again");
     }
 
-    #[test]
-    fn only_a_sleeper_is_woken_and_frames_alone_wake_only_a_hungry_one() {
-        let rest = Rest::default();
-        let bell = Arc::new(Bell::new().expect("a descriptor"));
-        rest.install(Arc::clone(&bell));
-        let rung = || {
-            let rung = bell.is_rung();
-            bell.silence();
-            rung
-        };
-        rest.rouse(false);
-        assert!(!rung(), "it is awake");
-        rest.lie_down(false);
-        rest.rouse(true);
-        assert!(!rung(), "it has frames enough");
-        rest.rouse(false);
-        assert!(rung());
-        rest.rouse(false);
-        assert!(!rung(), "once is enough");
-        rest.lie_down(true);
-        rest.rouse(true);
-        assert!(rung(), "it is short of frames");
-    }
-
     /// Two workers pass one packet to and fro, each asleep whenever it has nothing. A lost wake-up would end it: both sleep for a minute.
     #[test]
     fn no_wake_up_is_lost_when_both_sleep_at_every_chance() {
@@ -407,8 +343,8 @@ mod tests {
         let mut links = Links::between(&pools).into_iter();
         let (mut first, second) = (links.next().expect("two"), links.next().expect("two"));
         let bells: Vec<Arc<Bell>> = (0..2).map(|_| Arc::new(Bell::new().expect("a descriptor"))).collect();
-        first.rest().install(Arc::clone(&bells[0]));
-        second.rest().install(Arc::clone(&bells[1]));
+        first.sleep_state().install(Arc::clone(&bells[0]));
+        second.sleep_state().install(Arc::clone(&bells[1]));
         first.stage(WorkerId(1), crossing(&mut pools[0]));
         first.push(|_, _| panic!("there is room"));
         first.rouse();

@@ -69,7 +69,7 @@ impl Worker {
         }
         tenant.nat.expire(now, EXPIRE_BUDGET);
         tenant.publish_gauges(now);
-        tenant.counters.queued.set(self.turns.len_of(id) as u64);
+        tenant.counters.queued.set(self.tenant_queues.len_of(id) as u64);
         let tunnels = tenant.tunnels.len();
         for tunnel in (0u8..).take(tunnels) {
             let key = TunnelKey { tenant: id, tunnel: TunnelId(tunnel) };

@@ -6,12 +6,14 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `classify`, `attachments` | the way in: whose a frame is |
-//! | [`fairness`] | bounded queues of the tenants, and whose turn it is |
-//! | `turns`, `to_office` | what waits in them, and in which lane |
+//! | [`fairness`] | bounded queues with deficit round robin, whatever waits in them |
+//! | `tenant_queues`, `destination_class` | arrivals that wait in them for their tenants' turns, and of which class those for an office are |
 //! | [`steering`] | which worker owns a tenant, and by what a frame shows it |
-//! | `crossings`, `handoff`, `lanes` | what goes from one worker to another, and the rings it goes by |
+//! | `crossings`, `handoff` | frames that another worker owns, and the rings they go by |
+//! | `transmit_handoff` | frames for a port where this worker has no queue |
+//! | `sleep_state` | waking another worker |
 //! | `dispatch` | an arrival's route, and what its verdict asks for |
-//! | `hints` | what memory should bring meanwhile |
+//! | `prefetch` | what memory should bring meanwhile |
 //! | `handshakes` | what costs too much to be done between two packets |
 //! | `transmit`, `port` | the way out: outer headers, next hop, the NIC's queue |
 //! | `icmp_errors` | telling a host why its packet was lost |
@@ -28,23 +30,24 @@ mod audit;
 mod classify;
 pub mod control;
 mod crossings;
+mod destination_class;
 mod difference;
 mod dispatch;
 pub mod fairness;
 mod handoff;
 mod handshakes;
-mod hints;
 mod housekeeping;
 mod icmp_errors;
-mod lanes;
 mod ledger;
 mod port;
+mod prefetch;
+mod sleep_state;
 mod snapshots;
 pub mod steering;
+mod tenant_queues;
 pub mod thread;
-mod to_office;
 mod transmit;
-mod turns;
+mod transmit_handoff;
 
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
@@ -77,11 +80,11 @@ use dispatch::Open;
 use handoff::Crossing;
 pub use handoff::Links;
 use handshakes::Handshake;
-pub use lanes::PortQueues;
 use ledger::Ledger;
 use port::Port;
 use steering::Steering;
-use turns::Turns;
+use tenant_queues::TenantQueues;
+pub use transmit_handoff::PortQueues;
 
 /// Commands and events that may wait on their rings.
 pub const RING: usize = 1024;
@@ -116,7 +119,7 @@ pub struct Worker {
     events: Producer<Event>,
     batch: Vec<Packet>,
     arrivals: Vec<Arrival>,
-    turns: Turns,
+    tenant_queues: TenantQueues,
     vector: Vec<Open>,
     handshakes: VecDeque<Handshake>,
     steering: Steering,
@@ -162,7 +165,7 @@ impl Worker {
         let ports = parts.ports.into_iter().zip(&config.ports);
         // Indices are seen by everybody on the way, ports by nobody but their tenant: the two come from different seeds.
         let mut seeds = StdRng::seed_from_u64(parts.seed);
-        let turns = Turns::new(parts.pool.free());
+        let tenant_queues = TenantQueues::new(parts.pool.free());
         let mut worker = Self {
             reader,
             config: Arc::clone(&config),
@@ -178,7 +181,7 @@ impl Worker {
             events,
             batch: Vec::with_capacity(BATCH),
             arrivals: Vec::with_capacity(BATCH),
-            turns,
+            tenant_queues,
             vector: Vec::with_capacity(dispatch::VECTOR),
             handshakes: handshakes::queue(),
             steering,
@@ -217,7 +220,7 @@ impl Worker {
         self.keep_house(now);
         self.flush();
         self.serve_others();
-        received + self.handshakes.len() + self.turns.len()
+        received + self.handshakes.len() + self.tenant_queues.len()
     }
 
     /// When [`Self::poll`] has something to do although no frame arrives.

@@ -14,8 +14,8 @@ use crate::router_config::Vlan;
 use crate::time::Instant;
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{self, Ethernet, MacAddr};
-use crate::worker::lanes::{Finished, Lane, PortQueues};
 use crate::worker::ledger::Ledger;
+use crate::worker::transmit_handoff::{Finished, PortQueues, TransmitHandoff};
 
 /// One NIC as the worker uses it.
 pub(super) struct Port {
@@ -25,13 +25,13 @@ pub(super) struct Port {
     pub(super) counters: Arc<PortShare>,
     queue: Vec<Packet>,
     /// Where packets leave when this worker has no queue here.
-    lane: Option<Lane>,
-    lanes: Vec<Consumer<Finished>>,
+    to_other: Option<TransmitHandoff>,
+    from_others: Vec<Consumer<Finished>>,
 }
 
 impl Port {
-    pub(super) fn new(PortQueues { nics, mac, lane, lanes }: PortQueues, counters: Arc<PortShare>) -> Self {
-        Self { nics, mac, counters, queue: Vec::with_capacity(BATCH), lane, lanes }
+    pub(super) fn new(PortQueues { nics, mac, to_other, from_others }: PortQueues, counters: Arc<PortShare>) -> Self {
+        Self { nics, mac, counters, queue: Vec::with_capacity(BATCH), to_other, from_others }
     }
 
     /// Put an Ethernet header on `packet` and queue it.
@@ -62,7 +62,7 @@ impl Port {
         if self.queue.is_empty() {
             return;
         }
-        let Some(nic) = self.nics.first_mut() else { return self.flush_to_lane(ledger) };
+        let Some(nic) = self.nics.first_mut() else { return self.flush_to_other(ledger) };
         let (queued, bytes) = (self.queue.len(), total_bytes(&self.queue));
         let refused_before = nic.transmit_refused();
         nic.transmit(&mut ledger.frames, &mut self.queue);
@@ -76,8 +76,11 @@ impl Port {
         }
     }
 
-    fn flush_to_lane(&mut self, ledger: &mut Ledger) {
-        ledger.counters.handed_over.add(self.lane.as_mut().map_or(0, |lane| lane.push(&mut self.queue, ledger.counters.generation.get())));
+    fn flush_to_other(&mut self, ledger: &mut Ledger) {
+        ledger
+            .counters
+            .handed_over
+            .add(self.to_other.as_mut().map_or(0, |other| other.push(&mut self.queue, ledger.counters.generation.get())));
         for packet in self.queue.drain(..) {
             ledger.counters.hand_off_full.add(packet.segments());
             ledger.dropped(packet, DropReason::HandOffFull, &self.counters.drops);
@@ -86,12 +89,12 @@ impl Port {
 
     /// Queue what workers without a queue want transmitted here, a batch of each; returns how many packets that were. `is_access`: what
     /// carries no tag here is the relay's own, under whatever configuration it was made.
-    pub(super) fn take_lanes(&mut self, is_access: bool, ledger: &mut Ledger) -> usize {
+    pub(super) fn take_from_others(&mut self, is_access: bool, ledger: &mut Ledger) -> usize {
         let mut taken = 0;
         let generation = ledger.counters.generation.get();
-        for lane in 0..self.lanes.len() {
+        for from in 0..self.from_others.len() {
             for _ in 0..BATCH {
-                let Ok(finished) = self.lanes[lane].pop() else { break };
+                let Ok(finished) = self.from_others[from].pop() else { break };
                 taken += 1;
                 ledger.counters.taken_over.add(finished.packet.segments());
                 let is_own = || is_access && Ethernet::parse(finished.packet.bytes()).is_ok_and(|header| header.vlan == Vlan::Untagged);
@@ -108,14 +111,14 @@ impl Port {
         taken
     }
 
-    pub(super) fn lanes_are_empty(&self) -> bool {
-        self.lanes.iter().all(Consumer::is_empty)
+    pub(super) fn others_have_nothing(&self) -> bool {
+        self.from_others.iter().all(Consumer::is_empty)
     }
 
-    /// Packets on the lanes that end here.
+    /// Packets on the rings from workers without a queue.
     #[cfg(feature = "simulation")]
     pub(super) fn under_way(&self) -> usize {
-        self.lanes.iter().map(Consumer::slots).sum()
+        self.from_others.iter().map(Consumer::slots).sum()
     }
 }
 

@@ -62,7 +62,7 @@ pub fn spawn(parts: WorkerParts, clock: Clock) -> io::Result<WorkerHandle> {
     let stop = Arc::new(AtomicBool::new(false));
     let (their_bell, their_stop) = (Arc::clone(&bell), Arc::clone(&stop));
     let cpu = parts.cpu;
-    parts.links.rest().install(Arc::clone(&bell));
+    parts.links.sleep_state().install(Arc::clone(&bell));
     let name = format!("worker-{}", parts.links.worker().0);
     let (worker, commands, events) = Worker::new(parts, clock.now());
     let thread = std::thread::Builder::new().name(name).spawn(move || {

@@ -9,49 +9,49 @@ use crate::time::Instant;
 use crate::tunnel::TenantId;
 use crate::worker::Worker;
 use crate::worker::classify::{Arrival, Origin};
+use crate::worker::destination_class::DestinationClasses;
 use crate::worker::fairness::{FairQueues, Lane, Of, cost};
-use crate::worker::to_office::ClassesInCloud;
 
 /// Packets worked on in one round while more than a batch waits: enough for prefetching and for one kick of a NIC to pay, and few
 /// enough that whoever sends little does not wait long.
 const CONGESTED: usize = BATCH / 2;
 
 /// Every tenant's queue, and how to tell its classes apart.
-pub(super) struct Turns {
-    queues: FairQueues<Arrival>,
-    classes: Vec<ClassesInCloud>,
+pub(super) struct TenantQueues {
+    fair: FairQueues<Arrival>,
+    classes: Vec<DestinationClasses>,
 }
 
-impl Turns {
+impl TenantQueues {
     /// `free_frames` are those that are left when the NICs have theirs: half of them may wait here, the others are for packets to be
     /// decrypted into and to be sent.
     pub(super) fn new(free_frames: usize) -> Self {
-        Self { queues: FairQueues::new(free_frames / 2), classes: Vec::new() }
+        Self { fair: FairQueues::new(free_frames / 2), classes: Vec::new() }
     }
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.queues.len()
+        self.fair.len()
     }
 
     /// How many of one tenant wait.
     pub(super) fn len_of(&self, tenant: TenantId) -> usize {
-        self.queues.len_of(tenant.0)
+        self.fair.len_of(tenant.0)
     }
 
     /// There is a tenant with this number, new or not as it was.
     pub(super) fn configure(&mut self, tenant: TenantId, config: &TenantConfig) {
-        self.queues.set_rate(tenant.0, config.rate);
+        self.fair.set_rate(tenant.0, config.rate);
         let index = tenant.0 as usize;
         if index >= self.classes.len() {
-            self.classes.resize_with(index + 1, ClassesInCloud::default);
+            self.classes.resize_with(index + 1, DestinationClasses::default);
         }
-        self.classes[index] = ClassesInCloud::new(config);
+        self.classes[index] = DestinationClasses::new(config);
     }
 
     /// Everything that waits for a tenant.
     pub(super) fn drain(&mut self, tenant: TenantId, mut take: impl FnMut(Packet)) {
-        self.queues.drain(tenant.0, |arrival| take(arrival.packet));
+        self.fair.drain(tenant.0, |arrival| take(arrival.packet));
     }
 
     /// Towards the office the class shows in the destination. Where nothing waits there, or the tenant has one class only, it makes
@@ -59,7 +59,7 @@ impl Turns {
     fn lane(&self, arrival: &Arrival) -> Lane {
         let Origin::Cloud { tenant, attachment, .. } = arrival.origin else { return Lane::OfficeToCloud };
         let classes = &self.classes[tenant.0 as usize];
-        if !classes.are_two() || self.queues.is_idle_towards_office(tenant.0) {
+        if !classes.are_two() || self.fair.is_idle_towards_office(tenant.0) {
             return Lane::MyNumberToOffice;
         }
         classes.lane(attachment, arrival.packet.bytes())
@@ -69,10 +69,10 @@ impl Turns {
 impl Worker {
     /// Let an arrival wait for its tenant's turn. Where there is no room, whoever has more than its share loses a packet.
     pub(super) fn enqueue(&mut self, arrival: Arrival) {
-        let (tenant, lane) = (arrival.tenant(), self.turns.lane(&arrival));
+        let (tenant, lane) = (arrival.tenant(), self.tenant_queues.lane(&arrival));
         let (bytes, segments) = (arrival.packet.len(), arrival.packet.segments());
         self.ledger.hold_segments(segments);
-        let lost = self.turns.queues.push(tenant.0, lane, cost(bytes, segments), arrival);
+        let lost = self.tenant_queues.fair.push(tenant.0, lane, cost(bytes, segments), arrival);
         if let Some(lost) = lost {
             let packet = lost.item.packet;
             self.ledger.unhold_segments(packet.segments());
@@ -84,9 +84,9 @@ impl Worker {
     /// know whose packet they lose.
     pub(super) fn serve(&mut self, now: Instant) {
         let mut arrivals = std::mem::take(&mut self.arrivals);
-        let most = if self.turns.len() > BATCH { CONGESTED } else { BATCH };
+        let most = if self.tenant_queues.len() > BATCH { CONGESTED } else { BATCH };
         while arrivals.len() < most {
-            let Some(Of { item: arrival, .. }) = self.turns.queues.pop() else { break };
+            let Some(Of { item: arrival, .. }) = self.tenant_queues.fair.pop() else { break };
             self.ledger.unhold_segments(arrival.packet.segments());
             arrivals.push(arrival);
         }

@@ -20,9 +20,9 @@ struct Range {
 
 /// One tenant's office hosts as its clouds know them, in order.
 #[derive(Default, Debug)]
-pub(super) struct ClassesInCloud(Vec<Range>);
+pub(super) struct DestinationClasses(Vec<Range>);
 
-impl ClassesInCloud {
+impl DestinationClasses {
     pub(super) fn new(config: &TenantConfig) -> Self {
         let mut ranges = Vec::new();
         for source in &config.sources {

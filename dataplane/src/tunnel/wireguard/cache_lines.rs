@@ -1,4 +1,4 @@
-//! Which lines of the library's tunnel a data message touches: eight of 173, so that they can be asked for in time.
+//! Which lines of the library's tunnel a data message touches: eight of 173, so that they can be prefetched.
 //!
 //! The library's fields are private. These are their places in boringtun 0.7.1, as `rustc -Zprint-type-sizes` tells them. Nothing
 //! depends on them but speed; where the library's type has another size they are not used at all, and a test says so.
@@ -29,18 +29,18 @@ const TOTALS: usize = 11_000;
 const KNOWN: bool = size_of::<Tunn>() == TUNN;
 
 /// A message is about to be opened under the session `index`.
-pub(super) fn opening(tunn: &Tunn, index: u32) {
+pub(super) fn prefetch_opening(tunn: &Tunn, index: u32) {
     let session = SESSION * (index as usize % SESSIONS);
-    places(tunn, OPENING_KEY.iter().chain(&REPLAY_WINDOW).chain(&[INDICES]).map(|place| session + place));
+    prefetch_places(tunn, OPENING_KEY.iter().chain(&REPLAY_WINDOW).chain(&[INDICES]).map(|place| session + place));
 }
 
 /// A packet is about to be sealed under the session `index`.
-pub(super) fn sealing(tunn: &Tunn, index: u32) {
+pub(super) fn prefetch_sealing(tunn: &Tunn, index: u32) {
     let session = SESSION * (index as usize % SESSIONS);
-    places(tunn, SEALING_KEY.iter().chain(&[SENDING_COUNTER, INDICES]).map(|place| session + place));
+    prefetch_places(tunn, SEALING_KEY.iter().chain(&[SENDING_COUNTER, INDICES]).map(|place| session + place));
 }
 
-fn places(tunn: &Tunn, of_session: impl Iterator<Item = usize>) {
+fn prefetch_places(tunn: &Tunn, of_session: impl Iterator<Item = usize>) {
     if KNOWN {
         let start: *const u8 = std::ptr::from_ref(tunn).cast();
         for place in of_session.chain(TIMERS).chain([TIMER_FLAGS, TOTALS, TUNN - 1]) {
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn the_places_are_those_of_the_library_that_is_built_in() {
-        // In a build with a mocked clock its moments are smaller, and there are no hints.
+        // In a build with a mocked clock its moments are smaller, and nothing is prefetched.
         let mocked = cfg!(feature = "simulation");
         assert!(KNOWN || mocked, "the library's tunnel has {} bytes now: read the places anew", size_of::<Tunn>());
         assert!(SESSION * SESSIONS <= TIMERS[0] && INDICES < SESSION && TOTALS < TUNN);
