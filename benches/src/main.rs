@@ -1,9 +1,8 @@
 //! What the packet path costs, beside the cipher it cannot do without.
 //!
-//! `cargo run --release -p benches -- path [--json]`: the real worker over NICs of memory, no kernel; `workers` runs only the case
-//! of that name. Absolute times mean little on a
-//! shared machine; the ratio to the bare cipher, measured in turn with it, does. `soak [--minutes N]` keeps the worker at full load instead (20 s
-//! without N), and fails when memory grows or a packet is lost that nobody counted. With `--json` a list of cases:
+//! `cargo run --release -p benches -- path [--json]`: the real worker over NICs of memory, no kernel; `workers` runs only the case of
+//! that name. Absolute times mean little on a shared machine; the ratio to the bare cipher, measured in turn with it, means something.
+//! With `--json` a list of cases:
 //!
 //! | field | meaning |
 //! |---|---|
@@ -22,6 +21,9 @@
 //!
 //! `cargo run --release -p benches -- fairness [--json]`: one tenant offers ten times what the relay carries; what another one, that
 //! sends a hundredth, loses and how long it waits (fields in `fairness.rs`).
+//!
+//! `cargo run --release -p benches -- soak [--minutes N]`: the worker at full load, 20 s without N; fails when memory grows or a packet
+//! is lost that nobody counted.
 
 mod cipher;
 mod fairness;
@@ -71,19 +73,26 @@ fn main() -> ExitCode {
     if cfg!(debug_assertions) {
         eprintln!("warning: a debug build; its numbers mean nothing (`--release`)");
     }
-    if command == "fairness" {
-        let rows = fairness::run();
-        if json {
-            println!("{}", serde_json::to_string_pretty(&rows).expect("numbers and names"));
-        } else {
-            fairness::print(&rows);
-        }
-        return ExitCode::SUCCESS;
+    match command {
+        "plot" => return draw(&arguments[2]),
+        "fairness" => measure_fairness(json),
+        "path" => measure_cases(&path::run(), json),
+        _ => measure_cases(&[], json),
     }
-    if command == "plot" {
-        return draw(&arguments[2]);
+    ExitCode::SUCCESS
+}
+
+fn measure_fairness(json: bool) {
+    let rows = fairness::run();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rows).expect("numbers and names"));
+    } else {
+        fairness::print(&rows);
     }
-    let rows = if command == "path" { path::run() } else { Vec::new() };
+}
+
+/// Print `rows`, and the case `workers` after them.
+fn measure_cases(rows: &[path::Row], json: bool) {
     let of_workers = workers::run();
     if json {
         let rows = rows.iter().map(serde_json::to_value).chain(of_workers.iter().map(serde_json::to_value));
@@ -91,12 +100,11 @@ fn main() -> ExitCode {
         println!("{}", serde_json::to_string_pretty(&rows.expect("numbers and names")).expect("numbers and names"));
     } else {
         if !rows.is_empty() {
-            print_table(&rows);
-            targets::print(&rows);
+            print_table(rows);
+            targets::print(rows);
         }
         workers::print_table(&of_workers);
     }
-    ExitCode::SUCCESS
 }
 
 /// Measure what the plot shows, and write it.

@@ -6,7 +6,8 @@
 //! ```
 //! When a route begins, the worker has resolved the tenant, by tunnel or by port and VLAN. From here only `&mut Tenant` is in
 //! reach. Each route has two halves: [`open_from_office`] and [`open_from_cloud`] find out what the packet is, and while the worker
-//! does that with the next few, memory brings what [`office_to_cloud`] and [`cloud_to_office`] look it up in. A stage returns `Err(DropReason)` and nothing else; frames are the worker's, a route never owns one.
+//! does that with the next few, memory brings what [`office_to_cloud`] and [`cloud_to_office`] look it up in. A stage returns
+//! `Err(DropReason)` and nothing else; frames are the worker's, a route never owns one.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 

@@ -6,9 +6,10 @@
 //! | IPv4 on a tenant's VLAN | port and tags | an [`Arrival`] |
 //! | handshake message | what the listener lets through, with cookies and limits | waits in `handshakes` |
 //! | ARP, echo request to the relay | addresses | answered here and now |
+//! | any of these but the relay's own, of another worker's tenant | the same | handed over (`crossings`) |
 //!
-//! A whole batch is classified before any of it is worked on. What stands between the two may reorder arrivals of different tenants,
-//! and hold them: their numbers are good until the next configuration is adopted.
+//! A whole batch is classified before any of it is worked on. The tenants' queues between the two reorder arrivals of different tenants,
+//! and hold them: the numbers in an arrival are good until the next configuration is adopted.
 
 use std::net::{SocketAddr, SocketAddrV4};
 

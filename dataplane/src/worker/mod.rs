@@ -1,7 +1,8 @@
 //! The worker: the loop that owns NICs, tenants and tables.
 //!
-//! [`Worker::poll`] does one round: adopt a new configuration, obey commands, empty the ports' rings, find whose each frame is, send a
-//! batch through its routes, do a handshake, let time pass for what is due, transmit. It reads no clock.
+//! [`Worker::poll`] does one round: adopt a new configuration, obey commands, take what other workers hand over, empty the ports' rings,
+//! find whose each frame is, send those whose turn it is through their routes, do a handshake, let time pass for what is due, transmit.
+//! It reads no clock.
 //!
 //! | file | what is in it |
 //! |---|---|

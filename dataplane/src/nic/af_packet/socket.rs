@@ -10,7 +10,7 @@ use super::super::sys;
 
 /// Bytes of a slot, the kernel's headers of up to 92 bytes included: room for more than a packet that fits behind its headroom.
 pub(super) const SLOT: usize = 2048;
-/// Slots of the receive ring: 60 ms of a gigabit of full frames, 4 MiB.
+/// Slots of the receive ring: 25 ms of a gigabit of full frames, 4 MiB.
 pub(super) const SLOTS: usize = 2048;
 /// Bytes the kernel allocates at a time: a whole number of pages on every architecture.
 const BLOCK: usize = 1 << 16;
