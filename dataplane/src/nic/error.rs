@@ -80,7 +80,7 @@ pub enum NicError {
         /// The file that is locked.
         lock: PathBuf,
     },
-    /// AF_XDP reads one queue, and the NIC spreads frames over several.
+    /// AF_XDP reads one queue a worker, and the NIC spreads frames over more.
     #[error(
         "`{interface}` has {queues} receive queues and AF_XDP reads one a worker: `ethtool -L {interface} {parameter} {wanted}`, or `driver: af_packet`"
     )]

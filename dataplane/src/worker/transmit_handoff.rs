@@ -1,8 +1,8 @@
 //! Hand-off for transmission: how a frame with all its headers gets to a worker that can transmit on its port, where its own worker has
 //! no queue there.
 //!
-//! There is one bounded ring for each port and worker without a queue, in order, to one worker that has one. What a full
-//! one has no room for is lost, as with a full transmit ring. Each frame says under which configuration it was made: one that carries a tag is not
+//! There is one bounded ring for each port and worker without a queue, in order, to one worker that has one. What a full ring has no
+//! room for is lost, as on a NIC. Each frame says under which configuration it was made: one that carries a tag is not
 //! transmitted under a later one, which may have given the VLAN to somebody else.
 
 use std::sync::Arc;
