@@ -19,6 +19,7 @@
 //! | `transmit`, `port` | the way out: outer headers, next hop, the NIC's queue |
 //! | `icmp_errors` | telling a host why its packet was lost |
 //! | `ledger` | every packet's end, and the conservation law |
+//! | `audit` | feature `simulation`: where every frame of memory is |
 //! | `housekeeping` | what is due: timers, probes, expiry |
 //! | `adopt`, `difference` | taking over a configuration |
 //! | [`control`], `snapshots` | commands and events; the rows of `show` |
