@@ -22,6 +22,8 @@
 //! `cargo run --release -p benches -- fairness [--json]`: one tenant offers ten times what the relay carries; what another one, that
 //! sends a hundredth, loses and how long it waits (fields in `fairness.rs`).
 //!
+//! `cargo run --release -p benches -- reconnect [--json]`: every municipality comes back at once while others work (`reconnect.rs`).
+//!
 //! `cargo run --release -p benches -- soak [--minutes N]`: the worker at full load, 20 s without N; fails when memory grows or a packet
 //! is lost that nobody counted.
 
