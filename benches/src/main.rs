@@ -62,7 +62,7 @@ fn main() -> ExitCode {
             return soak::run(Duration::from_secs(60) * minutes.parse().expect("looked at above"));
         }
         _ => {
-            eprintln!("usage: cargo run --release -p benches -- path|fairness|workers [--json]");
+            eprintln!("usage: cargo run --release -p benches -- path|fairness|workers|reconnect [--json]");
             eprintln!("       cargo run --release -p benches -- path --plot FILE.svg");
             eprintln!("       cargo run --release -p benches -- soak [--minutes N]");
             return ExitCode::FAILURE;
