@@ -83,6 +83,7 @@ impl World {
         let entries: Vec<TenantEntry> = (0..tenants).map(|number| tenant(number, key(number), limits)).collect();
         let config = Publisher::new(router_config(relay_key, entries.clone()));
         let mut pool = FramePool::new(FRAMES_PER_SLOT * u32::try_from(ring).expect("a small number")).expect("memory");
+        make_resident(&mut pool);
         let (access_nic, access) = MemoryNic::new("access", ACCESS_MAC.0, MTU, ring, &mut pool);
         let (trunk_nic, trunk) = MemoryNic::new("trunk", TRUNK_MAC.0, MTU, ring, &mut pool);
         let nics: [Box<dyn Nic>; 2] = [Box::new(access_nic), Box::new(trunk_nic)];
@@ -283,6 +284,13 @@ impl World {
         assert_eq!(self.sessions(), count.max(self.offices.len()), "all sessions were opened");
         assert!(self.offices.iter().all(Office::all_seen), "the first packet of each session reached the cloud");
     }
+}
+
+/// Write to every frame once: else the first burst would do so, and look like memory that grows.
+fn make_resident(pool: &mut FramePool) {
+    let mut frames: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+    frames.iter_mut().for_each(|frame| frame.bytes_mut().fill(0));
+    frames.into_iter().for_each(|frame| pool.put(frame));
 }
 
 /// Take what the relay transmitted, and answer its ARP.
