@@ -136,9 +136,9 @@ impl Opener<'_> {
         for queue in 0..queues {
             let pool = &mut self.pools[queue as usize % workers];
             let socket = AfXdpSocket::open(&interface, queue, pool.umem(), &mut self.registrations, Arc::clone(&program), may_copy);
-            let socket = socket.map_err(failed("open AF_XDP"))?;
+            let (socket, rings) = socket.map_err(failed("open AF_XDP"))?;
             let description = describe(spec, takeover, "af_xdp", socket.mode(), socket.reason());
-            let nic = AfXdp::new(socket, lend, pool, description).map_err(failed("map the AF_XDP rings"))?;
+            let nic = AfXdp::new(socket, rings, lend, pool, description);
             opened[queue as usize % workers].push(Box::new(nic));
         }
         Ok(opened)

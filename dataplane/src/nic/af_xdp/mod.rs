@@ -15,7 +15,7 @@ use std::sync::Arc;
 use libc::{SOL_XDP, xdp_desc};
 
 pub(super) use program::Attached;
-pub(super) use socket::{AfXdpSocket, Registration};
+pub(super) use socket::{AfXdpSocket, Registration, Rings};
 
 use self::program::Attachment;
 use self::ring::{ConsumerRing, ProducerRing};
@@ -48,16 +48,14 @@ pub(super) struct AfXdp {
 }
 
 impl AfXdp {
-    /// Map the rings of an open socket and lend the kernel up to `lend` frames to receive into.
-    pub(super) fn new(socket: AfXdpSocket, lend: usize, pool: &mut FramePool, description: NicDescription) -> io::Result<Self> {
-        let offsets: libc::xdp_mmap_offsets = sys::get_option(&socket.fd, SOL_XDP, libc::XDP_MMAP_OFFSETS)?;
-        let page = |offset: u64| libc::off_t::try_from(offset).map_err(io::Error::other);
-        let fd = &socket.fd;
+    /// Lend the kernel up to `lend` frames to receive into.
+    pub(super) fn new(socket: AfXdpSocket, rings: Rings, lend: usize, pool: &mut FramePool, description: NicDescription) -> Self {
+        let Rings { fill, received, transmit, completed } = rings;
         let mut driver = Self {
-            fill: ProducerRing::map(fd, page(libc::XDP_UMEM_PGOFF_FILL_RING)?, offsets.fr, socket::FILL_ENTRIES)?,
-            received: ConsumerRing::map(fd, libc::XDP_PGOFF_RX_RING, offsets.rx, socket::RECEIVE_ENTRIES)?,
-            transmit: ProducerRing::map(fd, libc::XDP_PGOFF_TX_RING, offsets.tx, socket::TRANSMIT_ENTRIES)?,
-            completed: ConsumerRing::map(fd, page(libc::XDP_UMEM_PGOFF_COMPLETION_RING)?, offsets.cr, socket::COMPLETION_ENTRIES)?,
+            fill,
+            received,
+            transmit,
+            completed,
             lent_to_receive: 0,
             lend_to_receive: lend.min(socket::FILL_ENTRIES as usize),
             lent_to_transmit: 0,
@@ -67,7 +65,7 @@ impl AfXdp {
             description,
         };
         driver.refill(pool);
-        Ok(driver)
+        driver
     }
 
     /// Keep the fill ring deep: every loss ever seen came from an empty one.

@@ -4,18 +4,19 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use libc::{SOL_XDP, c_int};
+use libc::{SOL_XDP, c_int, xdp_desc};
 
 use super::program::{Attached, Attachment};
+use super::ring::{ConsumerRing, ProducerRing};
 use crate::nic::interface::Interface;
 use crate::nic::sys;
 use crate::packet::{FRAME_SIZE, Umem};
 
 /// Entries of each ring. Fill and receive ring as deep as the deepest burst expected; completions never exceed transmissions.
 pub(super) const FILL_ENTRIES: u32 = 2048;
-pub(super) const RECEIVE_ENTRIES: u32 = 2048;
-pub(super) const TRANSMIT_ENTRIES: u32 = 1024;
-pub(super) const COMPLETION_ENTRIES: u32 = 1024;
+const RECEIVE_ENTRIES: u32 = 2048;
+const TRANSMIT_ENTRIES: u32 = 1024;
+const COMPLETION_ENTRIES: u32 = 1024;
 /// Room for the socket buffers of a whole transmit ring in copy mode.
 const SEND_BUFFER: c_int = 8 << 20;
 /// A program attached and a socket bound: what needs privileges to make.
@@ -38,7 +39,7 @@ pub(in crate::nic) struct Registration {
 }
 
 impl AfXdpSocket {
-    /// Open, bind and hook a socket to a queue: zero-copy where the driver offers it, else copying, where `may_copy` says so.
+    /// Open, bind and hook a socket to a queue: zero-copy where the driver offers it, else copying, where `may_copy` says so. Returns its rings beside it.
     pub(in crate::nic) fn open(
         interface: &Interface,
         queue: u32,
@@ -46,7 +47,7 @@ impl AfXdpSocket {
         registrations: &mut Vec<Registration>,
         attached: Arc<Attached>,
         may_copy: bool,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Rings)> {
         let (attachment, mut reason) = (attached.attachment, attached.reason.clone());
         let place = Place { interface: interface.index, queue };
         let zero_copy = match attachment {
@@ -54,8 +55,8 @@ impl AfXdpSocket {
             // The program sees frames only after they were copied into socket buffers.
             Attachment::Generic => Err(io::Error::new(io::ErrorKind::Unsupported, "generic XDP always copies")),
         };
-        let (fd, zero_copy) = match zero_copy {
-            Ok(fd) => (fd, true),
+        let ((fd, rings), zero_copy) = match zero_copy {
+            Ok(bound) => (bound, true),
             Err(error) if !may_copy => return Err(error),
             Err(error) => {
                 reason += &format!("no zero-copy: {error}");
@@ -66,7 +67,30 @@ impl AfXdpSocket {
         if zero_copy {
             reason += "the best there is";
         }
-        Ok(Self { fd, _program: attached, attachment, zero_copy, reason })
+        Ok((Self { fd, _program: attached, attachment, zero_copy, reason }, rings))
+    }
+}
+
+/// The four rings of a socket, mapped.
+#[derive(Debug)]
+pub(in crate::nic) struct Rings {
+    pub(super) fill: ProducerRing<u64>,
+    pub(super) received: ConsumerRing<xdp_desc>,
+    pub(super) transmit: ProducerRing<xdp_desc>,
+    pub(super) completed: ConsumerRing<u64>,
+}
+
+impl Rings {
+    /// Map the rings of a socket that is not bound yet: Linux 6.1 maps those of a bound one no more (EBUSY).
+    fn map(fd: &OwnedFd) -> io::Result<Self> {
+        let offsets: libc::xdp_mmap_offsets = sys::get_option(fd, SOL_XDP, libc::XDP_MMAP_OFFSETS)?;
+        let page = |offset: u64| libc::off_t::try_from(offset).map_err(io::Error::other);
+        Ok(Self {
+            fill: ProducerRing::map(fd, page(libc::XDP_UMEM_PGOFF_FILL_RING)?, offsets.fr, FILL_ENTRIES)?,
+            received: ConsumerRing::map(fd, libc::XDP_PGOFF_RX_RING, offsets.rx, RECEIVE_ENTRIES)?,
+            transmit: ProducerRing::map(fd, libc::XDP_PGOFF_TX_RING, offsets.tx, TRANSMIT_ENTRIES)?,
+            completed: ConsumerRing::map(fd, page(libc::XDP_UMEM_PGOFF_COMPLETION_RING)?, offsets.cr, COMPLETION_ENTRIES)?,
+        })
     }
 }
 
@@ -81,7 +105,7 @@ struct Place {
 ///
 /// The kernel gives a shared registration one mode for all. Two registrations of the same memory (one a mode) have the same
 /// addresses, so frames move between all ports all the same.
-fn bind_new(place: Place, umem: &Umem, registrations: &mut Vec<Registration>, zero_copy: bool) -> io::Result<OwnedFd> {
+fn bind_new(place: Place, umem: &Umem, registrations: &mut Vec<Registration>, zero_copy: bool) -> io::Result<(OwnedFd, Rings)> {
     let fd = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0)?;
     sys::set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER)
         .or_else(|_| sys::set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &SEND_BUFFER))?;
@@ -93,6 +117,7 @@ fn bind_new(place: Place, umem: &Umem, registrations: &mut Vec<Registration>, ze
     sys::set_option(&fd, SOL_XDP, libc::XDP_UMEM_COMPLETION_RING, &COMPLETION_ENTRIES)?;
     sys::set_option(&fd, SOL_XDP, libc::XDP_RX_RING, &RECEIVE_ENTRIES)?;
     sys::set_option(&fd, SOL_XDP, libc::XDP_TX_RING, &TRANSMIT_ENTRIES)?;
+    let rings = Rings::map(&fd)?;
     let mode = if zero_copy { libc::XDP_ZEROCOPY } else { libc::XDP_COPY };
     let address = libc::sockaddr_xdp {
         sxdp_family: u16::try_from(libc::AF_XDP).expect("a small constant"),
@@ -106,7 +131,7 @@ fn bind_new(place: Place, umem: &Umem, registrations: &mut Vec<Registration>, ze
     if shared.is_none() {
         registrations.push(Registration { fd: fd.try_clone()?, zero_copy });
     }
-    Ok(fd)
+    Ok((fd, rings))
 }
 
 fn register(fd: &OwnedFd, umem: &Umem) -> io::Result<()> {

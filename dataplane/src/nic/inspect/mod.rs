@@ -151,7 +151,7 @@ pub fn probe_af_xdp(name: &str) -> Result<AfXdpProbe, NicError> {
     let interface = Interface::find(&mut netlink, name)?;
     let program = Attached::best(interface.index, 1).map_err(failed)?;
     let pool = FramePool::new(PROBE_FRAMES).map_err(failed)?;
-    let socket = AfXdpSocket::open(&interface, 0, pool.umem(), &mut Vec::new(), Arc::new(program), true).map_err(failed)?;
+    let (socket, _) = AfXdpSocket::open(&interface, 0, pool.umem(), &mut Vec::new(), Arc::new(program), true).map_err(failed)?;
     Ok(AfXdpProbe { mode: socket.mode(), reason: socket.reason().to_owned() })
 }
 
