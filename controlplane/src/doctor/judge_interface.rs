@@ -234,35 +234,58 @@ fn xdp(facts: &InterfaceFacts, probe: &Probe) -> Finding {
     }
 }
 
-/// What `driver: auto` would take, as [`dataplane::nic::open_ports`] does: AF_XDP where it works, else AF_PACKET.
+/// Why AF_XDP does not work on the interface, if it does not.
+fn af_xdp_fault(facts: &InterfaceFacts, probe: &Probe, machine: &MachineFacts) -> Option<String> {
+    if machine.has_af_xdp == Some(false) {
+        return Some("this kernel was built without AF_XDP".into());
+    }
+    if facts.mtu > u32::from(MAX_MTU) {
+        return Some(format!("AF_XDP carries an MTU of {MAX_MTU} at most"));
+    }
+    if let Some(offload) = in_the_way(facts).first() {
+        return Some(format!("{offload} cannot be switched off, which AF_XDP needs"));
+    }
+    if let Probe::Tried(Err(error)) = probe {
+        return Some(format!("AF_XDP does not work here: {error}"));
+    }
+    None
+}
+
+/// What `driver: auto` would take, as [`dataplane::nic::open_ports`] does: AF_XDP where it does not copy; else AF_PACKET where the port
+/// deals in super-frames; else AF_XDP; else AF_PACKET.
 #[must_use]
 pub fn choose(facts: &InterfaceFacts, probe: &Probe, machine: &MachineFacts) -> Choice {
     let af_packet = |reason: String| Choice { driver: "af_packet", reason };
-    if machine.has_af_xdp == Some(false) {
-        return af_packet("this kernel was built without AF_XDP".into());
+    if let Some(fault) = af_xdp_fault(facts, probe, machine) {
+        return af_packet(fault);
     }
-    if facts.mtu > u32::from(MAX_MTU) {
-        return af_packet(format!("AF_XDP carries an MTU of {MAX_MTU} at most"));
-    }
-    if let Some(offload) = in_the_way(facts).first() {
-        return af_packet(format!("{offload} cannot be switched off, which AF_XDP needs"));
-    }
-    match probe {
-        Probe::Tried(Err(error)) => af_packet(format!("AF_XDP does not work here: {error}")),
-        Probe::Tried(Ok(got)) => Choice { driver: "af_xdp", reason: format!("it works here: {}", got.mode) },
-        Probe::NotTried(_) | Probe::Forbidden => Choice { driver: "af_xdp", reason: "nothing speaks against it; it was not tried".into() },
+    let (zero_copy, how) = match probe {
+        Probe::Tried(Ok(got)) => (Some(got.mode == "zero-copy"), format!("tried: {}", got.mode)),
+        Probe::Tried(Err(_)) | Probe::NotTried(_) | Probe::Forbidden => (facts.xdp.map(|xdp| xdp.zero_copy), "not tried".into()),
+    };
+    match zero_copy {
+        Some(true) => Choice { driver: "af_xdp", reason: format!("it needs no copy here ({how})") },
+        Some(false) if facts.is_on("tx-tcp-segmentation") => {
+            af_packet(format!("AF_XDP would copy here ({how}), and super-frames (tso) carry more than that"))
+        }
+        None if facts.is_on("tx-tcp-segmentation") => {
+            af_packet(format!("super-frames (tso) carry more than AF_XDP that copies; if it need not copy, it is taken ({how})"))
+        }
+        Some(false) | None => Choice { driver: "af_xdp", reason: format!("without super-frames (tso) it carries more ({how})") },
     }
 }
 
 /// The verdict on the driver that an interface would get.
 #[must_use]
-pub fn driver_finding(facts: &InterfaceFacts, wanted: &WantedPort, choice: &Choice) -> Finding {
+pub fn driver_finding(facts: &InterfaceFacts, wanted: &WantedPort, probe: &Probe, machine: &MachineFacts) -> Finding {
+    let choice = choose(facts, probe, machine);
     let found = |asked: &str| format!("the configuration asks for {asked}; auto would take {}", choice.driver);
-    match wanted.driver {
-        Driver::Auto => finding(facts, "driver", Verdict::Ok, format!("auto takes {}", choice.driver)).advice(&*choice.reason),
-        Driver::AfXdp if choice.driver != "af_xdp" => finding(facts, "driver", Verdict::Problem, found("af_xdp"))
-            .advice(format!("{}; write `driver: auto` for this port", choice.reason)),
-        Driver::AfXdp => finding(facts, "driver", Verdict::Ok, found("af_xdp")),
-        Driver::AfPacket => finding(facts, "driver", Verdict::Ok, found("af_packet")),
+    match (wanted.driver, af_xdp_fault(facts, probe, machine)) {
+        (Driver::Auto, _) => finding(facts, "driver", Verdict::Ok, format!("auto takes {}", choice.driver)).advice(choice.reason),
+        (Driver::AfXdp, Some(fault)) => {
+            finding(facts, "driver", Verdict::Problem, found("af_xdp")).advice(format!("{fault}; write `driver: auto` for this port"))
+        }
+        (Driver::AfXdp, None) => finding(facts, "driver", Verdict::Ok, found("af_xdp")).advice(choice.reason),
+        (Driver::AfPacket, _) => finding(facts, "driver", Verdict::Ok, found("af_packet")).advice(choice.reason),
     }
 }

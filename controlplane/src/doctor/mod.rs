@@ -139,7 +139,7 @@ pub fn examine(request: Request) -> Report {
                 let probe = probe(&facts, wanted);
                 findings.extend(judge_interface::judge(&facts, wanted, &probe));
                 let choice = wanted.as_port.then(|| judge_interface::choose(&facts, &probe, &machine));
-                findings.extend(choice.as_ref().map(|choice| judge_interface::driver_finding(&facts, wanted, choice)));
+                findings.extend(wanted.as_port.then(|| judge_interface::driver_finding(&facts, wanted, &probe, &machine)));
                 interfaces.push(Examined { facts, choice });
             }
             Err(error) => findings.push(missing(&wanted.interface, &error)),

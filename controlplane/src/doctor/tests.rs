@@ -236,8 +236,31 @@ fn an_offload_that_is_fixed_on_closes_af_xdp() {
     stuck(&mut facts);
     let choice = judge_interface::choose(&facts, &works(), &good_machine());
     assert_eq!((choice.driver, choice.reason.as_str()), ("af_packet", "lro cannot be switched off, which AF_XDP needs"));
-    let finding = judge_interface::driver_finding(&facts, &port(Driver::AfXdp, false), &choice);
+    let finding = judge_interface::driver_finding(&facts, &port(Driver::AfXdp, false), &works(), &good_machine());
     assert_eq!(finding.verdict, Verdict::Problem);
+}
+
+#[test]
+fn auto_takes_what_carries_most_and_the_other_is_no_problem_where_it_is_asked_for() {
+    let tried = |mode: &str| Probe::Tried(Ok(AfXdpProbe { mode: mode.into(), reason: String::new() }));
+    let chosen = |probe: &Probe, tso: bool, xdp: Option<XdpFeatures>| {
+        let mut facts = good_nic();
+        facts.features[4].on = tso;
+        facts.xdp = xdp;
+        let asked = judge_interface::driver_finding(&facts, &port(Driver::AfXdp, false), probe, &good_machine());
+        let works = !matches!(probe, Probe::Tried(Err(_)));
+        assert_eq!(asked.verdict, if works { Verdict::Ok } else { Verdict::Problem });
+        judge_interface::choose(&facts, probe, &good_machine()).driver
+    };
+    let copies = Some(XdpFeatures { native: true, zero_copy: false });
+    assert_eq!(chosen(&Probe::Tried(Err("refused".into())), false, copies), "af_packet");
+    assert_eq!(chosen(&tried("zero-copy"), true, None), "af_xdp");
+    assert_eq!(chosen(&tried("copy (native)"), true, None), "af_packet");
+    assert_eq!(chosen(&tried("copy (generic)"), false, None), "af_xdp");
+    assert_eq!(chosen(&Probe::Forbidden, true, copies), "af_packet");
+    assert_eq!(chosen(&Probe::Forbidden, true, None), "af_packet");
+    assert_eq!(chosen(&Probe::Forbidden, true, good_nic().xdp), "af_xdp");
+    assert_eq!(chosen(&Probe::Forbidden, false, None), "af_xdp");
 }
 
 #[test]
