@@ -213,7 +213,8 @@ fn kernel_is_silent_while_the_relay_has_the_port(driver: Driver) {
     let Station { port, .. } = relay;
     drop(port.queues);
     port.takeover.restore().expect("restored");
-    sh("ip link set port up");
+    // Until the kernel has noticed that the cable is up again, it throws away what `far` sends.
+    sh("ip link set port up; timeout 5 sh -c 'until ip link show far | grep -q \"state UP\"; do sleep 0.01; done'");
     assert!(answered(&mut far), "and answers again afterwards");
 }
 
