@@ -89,12 +89,13 @@ fn usage(facts: &InterfaceFacts, wanted: &WantedPort) -> Finding {
     };
     match refusal(facts).filter(|_| wanted.as_port) {
         Some(refused) => {
-            let command = match refused {
-                NicError::Slave { .. } => format!("ip link set dev {} nomaster", facts.name),
-                NicError::HasAddress { .. } => format!("ip address flush dev {}", facts.name),
-                _ => format!("ip route flush dev {}", facts.name),
-            };
-            finding(facts, "use", Verdict::Problem, used).advice(refused.to_string()).command(command)
+            let finding = finding(facts, "use", Verdict::Problem, used).advice(refused.to_string());
+            match refused {
+                NicError::Slave { .. } => finding.command(format!("ip link set dev {} nomaster", facts.name)),
+                // Somebody's way leads through a NIC with a route, perhaps that of whoever reads this: no command to paste.
+                NicError::HasAddress { .. } if facts.route.is_none() => finding.command(format!("ip address flush dev {}", facts.name)),
+                _ => finding,
+            }
         }
         None => finding(facts, "use", Verdict::Ok, format!("{used}: the kernel's, such as for management")),
     }
