@@ -33,6 +33,8 @@ const MTU: u32 = 1500;
 pub const ACCESS_PORT: &str = "access0";
 /// The relay's port towards the clouds.
 pub const CLOUD_PORT: &str = "cloud0";
+/// The far end of the relay's access port, on the access network's bridge.
+pub const RELAY_CABLE: &str = "relay";
 /// The far end of the trunk.
 pub const TRUNK: &str = "trunk0";
 
@@ -48,8 +50,8 @@ pub struct Lab {
     pub relay_keys: KeyPair,
     /// None where the trunk ends in the cloud itself.
     splitter: Option<Splitter>,
-    /// An anonymous namespace lives as long as its handle, and its cables with it.
-    _access: Namespace,
+    /// The access network. An anonymous namespace lives as long as its handle, and its cables with it.
+    pub access: Namespace,
     directory: tempfile::TempDir,
 }
 
@@ -114,7 +116,7 @@ impl Lab {
             Town { plan, router, servers, office, cloud }
         };
         let towns = plans.into_iter().zip(clouds).map(build).collect();
-        Self { towns, relay, trunk, relay_keys, splitter, _access: access, directory }
+        Self { towns, relay, trunk, relay_keys, access, splitter, directory }
     }
 
     /// A laboratory of one municipality with a single tag, whose cables keep the kernel's own offloads: the super-frames of hosts reach
@@ -140,7 +142,7 @@ impl Lab {
         let router = Router::start(&office, directory.path(), &plan, &relay_keys.public);
         let servers = Cloud::start(&cloud, directory.path(), &directory.path().join("files"), &plan.tenant);
         let towns = vec![Town { plan, router, servers, office, cloud: cloud.clone() }];
-        Self { towns, relay, trunk: cloud, relay_keys, splitter: None, _access: access, directory }
+        Self { towns, relay, trunk: cloud, relay_keys, access, splitter: None, directory }
     }
 
     /// The laboratory's directory: configuration, keys, logs, captures.
@@ -221,8 +223,8 @@ fn wire_relay(relay: &Namespace, access: &Namespace, trunk: &Namespace, has_spli
     ip(access, "link add lan0 type bridge");
     Links::of(access).and_then(|links| links.ipv6_off("lan0")).unwrap_or_else(|error| panic!("{error}"));
     ip(access, "link set lan0 up");
-    relay_port(relay, ACCESS_PORT, access, "relay", MTU);
-    ip(access, "link set relay master lan0");
+    relay_port(relay, ACCESS_PORT, access, RELAY_CABLE, MTU);
+    ip(access, &format!("link set {RELAY_CABLE} master lan0"));
     relay_port(relay, CLOUD_PORT, trunk, TRUNK, QINQ_TRUNK_MTU);
     if has_splitter {
         quiet(trunk, TRUNK);
