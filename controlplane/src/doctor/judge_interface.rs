@@ -92,8 +92,7 @@ fn usage(facts: &InterfaceFacts, wanted: &WantedPort) -> Finding {
             let finding = finding(facts, "use", Verdict::Problem, used).advice(refused.to_string());
             match refused {
                 NicError::Slave { .. } => finding.command(format!("ip link set dev {} nomaster", facts.name)),
-                // Somebody's way leads through a NIC with a route, perhaps that of whoever reads this: no command to paste.
-                NicError::HasAddress { .. } if facts.route.is_none() => finding.command(format!("ip address flush dev {}", facts.name)),
+                // An address or a route may be how whoever reads this came here: nothing to paste takes it away.
                 _ => finding,
             }
         }
