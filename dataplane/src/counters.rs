@@ -109,6 +109,8 @@ pub struct TenantCounters {
     pub sessions_opened: Counter,
     /// ICMP errors sent to the tenant's hosts on its own account.
     pub icmp_errors_sent: Counter,
+    /// Inner packets that were too big for the way ahead and were cut into fragments.
+    pub packets_fragmented: Counter,
 }
 
 impl TenantCounters {
@@ -124,6 +126,7 @@ impl TenantCounters {
             queued: self.queued.snapshot(),
             sessions_opened: self.sessions_opened.snapshot(),
             icmp_errors_sent: self.icmp_errors_sent.snapshot(),
+            packets_fragmented: self.packets_fragmented.snapshot(),
         }
     }
 }
@@ -147,6 +150,8 @@ pub struct TunnelCounters {
     pub heard_at_nanos: Counter,
     /// Moves of the peer to another address or port.
     pub roams: Counter,
+    /// SA pairs installed (IPsec).
+    pub sa_installs: Counter,
 }
 
 impl TunnelCounters {
@@ -162,6 +167,7 @@ impl TunnelCounters {
             handshake_at_nanos: self.handshake_at_nanos.snapshot(),
             heard_at_nanos: self.heard_at_nanos.snapshot(),
             roams: self.roams.snapshot(),
+            sa_installs: self.sa_installs.snapshot(),
         }
     }
 }
@@ -194,6 +200,7 @@ impl PortCounters {
             }
             share.drops.occurred().for_each(|(reason, packets)| sum.drops.add(reason, packets));
             sum.nic_receive_lost.add(share.nic_receive_lost.get());
+            sum.ike_punted.add(share.ike_punted.get());
         }
         sum
     }
@@ -212,6 +219,8 @@ pub struct PortShare {
     pub drops: DropCounters,
     /// Frames the kernel or NIC lost before the relay saw them (gauge, from the NIC's statistics).
     pub nic_receive_lost: Counter,
+    /// IKE messages handed up to the control plane.
+    pub ike_punted: Counter,
 }
 
 /// What one worker counts about itself. The conservation law is

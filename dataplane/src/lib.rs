@@ -11,7 +11,7 @@
 //! | [`link`] | Ethernet, VLAN tags, ARP, next hops |
 //! | [`route`] | THE packet path: office to cloud, cloud to office |
 //! | [`tunnel`] | WireGuard: datagrams to inner packets and back; whose a datagram is |
-//! | [`tenant`] | one municipality with all that is its own: classes, default deny, services, callbacks |
+//! | [`tenant`] | one municipality with all that is its own: classes, default deny, services, callbacks, fragments |
 //! | [`nat`] | address translation of one tenant: mappings, and sessions under them |
 //! | [`host`] | the relay's own addresses |
 //! | [`worker`] | the loop that owns it all |

@@ -7,7 +7,8 @@
 //! When a route begins, the worker has resolved the tenant, by tunnel or by port and VLAN. From here only `&mut Tenant` is in
 //! reach. Each route has two halves: [`open_from_office`] and [`open_from_cloud`] find out what the packet is, and while the worker
 //! does that with the next few, memory brings what [`office_to_cloud`] and [`cloud_to_office`] look it up in. A stage returns
-//! `Err(DropReason)` and nothing else; frames are the worker's, a route never owns one.
+//! `Err(DropReason)` and nothing else; frames are the worker's, a route never owns one. A fragment comes here with the ports of its
+//! datagram, and a packet that is too big once more in pieces: `worker/fragments.rs` sees to both.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -15,7 +16,7 @@ use ipnetwork::Ipv4Network;
 
 use crate::drop_reason::DropReason;
 use crate::host;
-use crate::nat::Direction;
+use crate::nat::{Direction, Session, SessionId};
 use crate::packet::Packet;
 use crate::router_config::{AttachmentId, TrafficClass, TunnelId};
 use crate::tenant::Tenant;
@@ -36,6 +37,11 @@ pub enum Verdict {
         attachment: AttachmentId,
         /// The station after the relay.
         next_hop: Ipv4Addr,
+    },
+    /// A packet of the office for another endpoint of the same class, translated as if for the cloud: it takes the second route from here.
+    TurnsBack {
+        /// The session that translated it.
+        session: SessionId,
     },
     /// A datagram with a translated packet inside, for the municipality.
     ToOffice {
@@ -121,7 +127,7 @@ pub fn office_to_cloud(
     still_has_hops(inner)?;
     mss::clamp(out.bytes_mut(), inner, tenant.inner_mtu().saturating_sub(TCP_HEADERS));
 
-    let session = if inner.is_icmp_error() {
+    let id = if inner.is_icmp_error() {
         tenant.icmp_error_to_cloud(class, out.bytes_mut(), inner, conventional_lgwan, now)?
     } else {
         let flow = tenant.flow_from_office(class, inner, conventional_lgwan, now)?;
@@ -133,11 +139,24 @@ pub fn office_to_cloud(
     };
     decrement_hop_limit(out.bytes_mut())?;
 
-    let session = tenant.nat.session(session);
+    let session = tenant.nat.session(id);
+    if session.is_hairpin() {
+        tenant.counters.office_to_cloud.add(1, out.len());
+        return Ok(Verdict::TurnsBack { session: id });
+    }
     let (attachment, destination) = (session.attachment, session.cloud_remote.addr);
-    let next_hop = tenant.attachments[usize::from(attachment.0)].next_hop(destination).ok_or(DropReason::NextHopUnresolved)?;
+    let next_hop = tenant.next_hop(attachment, destination)?;
     tenant.counters.office_to_cloud.add(1, out.len());
     Ok(Verdict::ToCloud { attachment, next_hop })
+}
+
+/// What a packet that turns back is, when its session has translated it for the cloud. A later fragment does not say so itself.
+#[must_use]
+pub fn turned_back(session: &Session, inner: &Inner) -> Inner {
+    let hop_limit = inner.hop_limit.saturating_sub(1);
+    let (from, to) = (session.cloud_local, session.cloud_remote);
+    let inner = Inner { source: from.addr, destination: to.addr, hop_limit, ..*inner };
+    if inner.is_icmp_error() { inner } else { Inner { source_port: from.port, destination_port: to.port, ..inner } }
 }
 
 /// From a VLAN: what the packet is.

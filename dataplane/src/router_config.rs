@@ -53,6 +53,8 @@ pub struct RouterConfig {
     pub endpoints: Vec<EndpointConfig>,
     /// 従来のLGWAN通信: destinations that are refused by name.
     pub conventional_lgwan: Vec<Ipv4Network>,
+    /// TCP or UDP ports that the control plane listens on. No pool gives them out, nor those of endpoints.
+    pub reserved_ports: Vec<u16>,
     /// The tenants, each with the counters that outlive its configurations.
     pub tenants: Vec<TenantEntry>,
 }
@@ -93,6 +95,9 @@ pub enum EndpointKind {
         /// The relay's private key.
         private_key: SecretKey,
     },
+    /// IPsec: UDP ports 500 and 4500 and IP protocol 50 on the port's address, at most one such endpoint a port. Key exchange and its
+    /// secrets are the control plane's.
+    Ipsec,
 }
 
 /// A key of 32 bytes that is erased when dropped and never printed.
@@ -195,6 +200,8 @@ pub enum TunnelKind {
         /// Seconds between keepalives sent by the relay, where wanted.
         persistent_keepalive: Option<NonZeroU16>,
     },
+    /// IPsec. SAs come and go by commands, so another preshared key or proposal is no change here.
+    Ipsec,
 }
 
 /// Who may speak from inside the tunnels.
@@ -271,6 +278,19 @@ pub enum RuleState {
     Isolated,
 }
 
+/// Which packets from the cloud may begin a session under a mapping that the office made (RFC 4787 section 5, RFC 5382 REQ-3). Whatever
+/// it says, only sessions begin that the office could open itself: to an address and port that a service of its class opens.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Filtering {
+    /// Those of any host.
+    EndpointIndependent,
+    /// Those of an address that the office's endpoint has sent to.
+    #[default]
+    AddressDependent,
+    /// None: an answer comes from the very address and port that was asked.
+    AddressAndPortDependent,
+}
+
 /// office -> cloud: one destination that the office may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
@@ -286,6 +306,8 @@ pub struct ServiceConfig {
     pub cloud_side: Ipv4Network,
     /// What is opened.
     pub allow: Vec<Allow>,
+    /// Who may send first under a mapping.
+    pub filtering: Filtering,
     /// Whether it is in force.
     pub state: RuleState,
 }
@@ -360,6 +382,8 @@ pub struct CallbackConfig {
 pub struct Limits {
     /// Sessions at one time.
     pub sessions: NonZeroU32,
+    /// Ports, and identifiers of ICMP, that its pools give out at one time (RFC 6888 REQ-4).
+    pub ports: NonZeroU32,
     /// New sessions a second, also the size of a burst.
     pub new_sessions_per_second: NonZeroU32,
 }

@@ -64,9 +64,12 @@ fn more_new_sessions_a_second_than_agreed_are_refused_until_the_next_one() {
 fn a_pool_address_without_a_free_port_refuses_and_keeps_every_mapping() {
     let mut tenant = municipality("a", 2_101);
     tenant.limits.sessions = nonzero(5_000);
+    tenant.limits.ports = nonzero(5_000);
     tenant.limits.new_sessions_per_second = nonzero(5_000);
     tenant.sources[0].translation = SourceTranslation::Napt(vec![network("10.254.1.8/32")]);
     let mut world = World::new(802, [tenant]);
+    // The ports of the relay's previous run have rested.
+    world.run(Duration::from_secs(120));
     // Ports below 1,024 become ports below 1,024: the smallest table there is. 179 and 500 are never given out.
     let flows: Vec<Vec<u8>> = ["198.51.100.17", "198.51.100.18"]
         .iter()
@@ -82,6 +85,18 @@ fn a_pool_address_without_a_free_port_refuses_and_keeps_every_mapping() {
     refused(&mut world, &flows[1_021], DropReason::PortsExhausted);
     refused(&mut world, &flows[1_500], DropReason::PortsExhausted);
     passes(&mut world, &flows[0], Counts::new());
+}
+
+#[test]
+fn more_ports_than_agreed_are_refused_and_those_in_use_serve_on() {
+    let mut small = municipality("a", 2_101);
+    small.limits.ports = nonzero(2);
+    let mut world = World::new(804, [small]);
+    for port in 0..2 {
+        passes(&mut world, &residents(40_000 + port), Counts::new().opened("a"));
+    }
+    refused(&mut world, &residents(40_002), DropReason::PortLimitReached);
+    passes(&mut world, &residents(40_001), Counts::new());
 }
 
 #[test]
@@ -168,6 +183,28 @@ fn a_storm_of_handshakes_waits_in_line_while_data_passes_and_a_full_line_says_so
     assert_eq!(world.counts().get("worker.held"), 0);
     assert_eq!(world.strays().len(), 1, "one response, to the first source");
     assert_eq!(world.counts().get("a.drops.tunnel_handshake_limited") + world.counts().get("a.drops.tunnel_handshake_rejected"), 260);
+}
+
+#[test]
+fn while_packets_come_handshakes_have_a_turn_each_millisecond_and_else_each_round() {
+    let mut world = World::new(808, [municipality("a", 2_101)]);
+    let (initiation, packet) = (world.office("a").initiation(), residents(40_000));
+    world.jump(Duration::from_millis(100));
+    (1..=40).for_each(|host| world.office("a").send_datagram(at(&format!("198.18.1.{host}:1000")), initiation.clone()));
+    world.step();
+    assert_eq!(world.counts().get("worker.held"), 39);
+    for _ in 0..5 {
+        world.office("a").send(&packet);
+        world.step();
+        assert_eq!(world.counts().get("worker.held"), 39, "no turn beside the packet");
+    }
+    world.jump(Duration::from_millis(1));
+    world.office("a").send(&packet);
+    world.step();
+    assert_eq!(world.counts().get("worker.held"), 38);
+    assert_eq!(world.cloud("a").received().len(), 6, "every packet passed");
+    world.step();
+    assert_eq!(world.counts().get("worker.held"), 37, "nobody else wants the time");
 }
 
 #[test]

@@ -2,11 +2,11 @@
 #![cfg(feature = "simulation")]
 
 use dataplane::drop_reason::DropReason;
-use dataplane::router_config::{TrafficClass, Vlan, WorkerId};
+use dataplane::router_config::{TenantConfig, TrafficClass, Vlan, WorkerId};
 use dataplane::simulation::municipality::{ACCESS, AWS};
 use dataplane::simulation::packets::{self, udp};
 use dataplane::simulation::stations::{frame, relay_mac};
-use dataplane::simulation::{Counts, Dimensions, Owner, World, at, municipality};
+use dataplane::simulation::{Counts, Dimensions, Owner, World, at, ipsec_municipality, municipality};
 use dataplane::time::Duration;
 use dataplane::wire::ethernet::{self, MacAddr};
 use dataplane::worker::steering;
@@ -27,8 +27,12 @@ fn one_for_each(workers: usize) -> Vec<String> {
 }
 
 fn world_of(seed: u64, shape: (usize, usize)) -> (World, Vec<String>) {
+    world_made_of(seed, shape, municipality)
+}
+
+fn world_made_of(seed: u64, shape: (usize, usize), make: fn(&str, u16) -> TenantConfig) -> (World, Vec<String>) {
     let names = one_for_each(shape.0);
-    let tenants = (2_101u16..).zip(&names).map(|(vlan, name)| municipality(name, vlan));
+    let tenants = (2_101u16..).zip(&names).map(|(vlan, name)| make(name, vlan));
     (World::with(seed, tenants, dimensions(shape)), names)
 }
 
@@ -108,6 +112,35 @@ fn equal_addresses_at_different_owners_never_meet() {
     let changes = world.counts().since(&before);
     assert_eq!(changes.get(&format!("{}.drops.{}", names[0], DropReason::TunnelDataRejected.label())), 1);
     assert_eq!(changes.get("worker.dropped"), 1);
+}
+
+/// IPsec on every worker: an SPI finds its owner from whatever queue, and key exchange is answered by the owner.
+#[test]
+fn every_ipsec_tenant_is_served_whatever_queue_its_frames_arrive_at() {
+    for (seed, shape) in (920..).zip([(1, 1), (2, 1), (2, 2), (2, 4), (4, 2)]) {
+        let (mut world, names) = world_made_of(seed, shape, ipsec_municipality);
+        for port in 40_000..40_020 {
+            for name in &names {
+                // As protocol 50, which has no port for a queue to go by, and in UDP.
+                if port == 40_010 {
+                    world.office(name).in_udp = false;
+                    world.exchange_keys(name);
+                }
+                let dropped = world.counts().get("worker.dropped");
+                world.office(name).send(&request(name, port));
+                world.settle();
+                let received = world.cloud(name).received();
+                let seen = packets::read(received.first().expect("it arrived")).expect("sound");
+                assert!(seen.payload.starts_with(&Owner::new(name, MyNumber).payload(16)), "{name}'s own");
+                let answer = udp(seen.destination, seen.source, &seen.payload);
+                world.cloud(name).send(&answer);
+                world.settle();
+                assert_eq!((world.office(name).received().len(), world.counts().get("worker.dropped")), (1, dropped), "{shape:?}");
+            }
+        }
+        let handed: u64 = world.worker_counters().iter().map(|worker| worker.handed_over.get()).sum();
+        assert_eq!(handed > 5, shape.0 > 1, "queues know nothing of tenants: {handed} of {shape:?}");
+    }
 }
 
 /// A cut-off takes effect at each tenant's owner.

@@ -6,8 +6,9 @@ mod counting_allocator;
 
 use counting_allocator::{CountingAllocator, count, counted};
 use dataplane::router_config::TrafficClass;
-use dataplane::simulation::packets::{ping, udp};
-use dataplane::simulation::{Dimensions, Owner, World, at, ip, municipality};
+use dataplane::simulation::fragments::cut;
+use dataplane::simulation::packets::{edited, ping, udp};
+use dataplane::simulation::{Dimensions, Owner, World, at, ip, ipsec_municipality, municipality};
 use dataplane::time::Duration;
 
 #[global_allocator]
@@ -63,6 +64,50 @@ fn a_million_packets_both_ways_take_no_memory() {
     assert!(world.counts().get("a.sessions_opened") > 100);
 }
 
+/// IPsec in UDP and without it, and strangers' SPIs and IKE messages beyond their limit.
+#[test]
+fn ipsec_packets_both_ways_take_no_memory() {
+    let mut world = World::new(603, [ipsec_municipality("a", 2_101), ipsec_municipality("b", 2_102)]);
+    world.office("b").in_udp = false;
+    world.exchange_keys("b");
+    for tenant in ["a", "b"] {
+        world.cloud(tenant).answers = true;
+    }
+    let stranger = at("198.18.0.9:500");
+    let flood = |world: &mut World, messages: u32| {
+        for _ in 0..messages {
+            world.office("a").send_to_port(stranger, 500, vec![0x5a; 100]);
+        }
+        world.settle();
+    };
+    // What may go up takes memory.
+    flood(&mut world, 40);
+    world.around_poll = Some(count);
+    let packet = |tenant, port| {
+        udp(at(&format!("198.51.100.17:{port}")), at("203.0.113.10:443"), &Owner::new(tenant, TrafficClass::MyNumber).payload(32))
+    };
+    let mut forwarded = 0;
+    let mut round = 0;
+    while forwarded < PACKETS / 5 {
+        for tenant in ["a", "b"] {
+            let packet = packet(tenant, 40_000 + round / 64);
+            (0..AT_ONCE / 2).for_each(|_| world.office(tenant).send(&packet));
+        }
+        world.settle();
+        for tenant in ["a", "b"] {
+            assert_eq!(world.office(tenant).received().len() as u64, AT_ONCE / 2, "every answer came");
+            world.cloud(tenant).received();
+        }
+        world.office("a").send_to_port(stranger, 4_500, vec![0x77; 100]);
+        flood(&mut world, 1);
+        forwarded += 2 * AT_ONCE;
+        round += 1;
+    }
+    assert_eq!(counted(), 0);
+    assert!(world.counts().get("access.drops.ike_punt_limited") > 1_000);
+    assert!(world.counts().get("access.drops.esp_spi_unknown") > 1_000);
+}
+
 #[test]
 fn a_flood_that_waits_and_is_lost_takes_no_memory() {
     let roomy = Dimensions { frames: 4_096, ring: 512, ..Dimensions::default() };
@@ -81,6 +126,34 @@ fn a_flood_that_waits_and_is_lost_takes_no_memory() {
     assert_eq!(counted(), 0);
     assert_eq!(world.counts().get("b.office_to_cloud.packets"), 101);
     assert!(world.counts().get("a.drops.tenant_queue_full") > 30_000);
+}
+
+/// In order, out of order, without their first one, overlapping; and packets that are cut.
+#[test]
+fn fragments_take_no_memory_but_the_first_of_each_lane() {
+    let mut world = World::new(604, [municipality("a", 2_101)]);
+    let query = udp(at("198.51.100.17:40000"), at("203.0.113.10:443"), &Owner::new("a", TrafficClass::MyNumber).payload(2_000));
+    let job = udp(at("10.10.0.20:50000"), at("10.254.1.30:9100"), &Owner::new("a", TrafficClass::MyNumber).payload(1_472));
+    let round = |world: &mut World, id: u16| {
+        for part in cut(&query, id, 1_420).iter().rev().chain(&cut(&query, id, 700)) {
+            world.office("a").send(part);
+        }
+        world.office("a").send(&cut(&query, id.wrapping_add(30_000), 1_420)[1]);
+        world.cloud("a").send(&edited(job.clone(), |packet| packet[6] &= !0x40));
+        cut(&job, id, 1_500).iter().chain(&cut(&job, id, 700)).for_each(|part| world.cloud("a").send(part));
+        world.settle();
+        drop((world.office("a").received(), world.cloud("a").received()));
+    };
+    round(&mut world, 0);
+    world.around_poll = Some(count);
+    for id in 1..2_000 {
+        round(&mut world, id);
+        world.run(Duration::from_millis(5));
+    }
+    assert_eq!(counted(), 0);
+    let counts = world.counts();
+    assert!(counts.get("a.packets_fragmented") > 3_000, "{counts:?}");
+    assert!(["fragments_full", "fragment_timeout"].iter().any(|reason| counts.get(&format!("a.drops.{reason}")) > 0), "{counts:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! ICMP errors about translated packets (RFC 5508 4, RFC 5382 REQ-9): outer and quoted header are rewritten, type and code are kept,
 //! and no session is refreshed, shortened or ended by one.
 
-use super::sessions::Session;
+use super::session::Session;
 use super::types::{Direction, Endpoint, SessionId};
 use super::{Nat, Rewrite};
 use crate::drop_reason::DropReason;
@@ -19,7 +19,7 @@ impl Nat {
     /// It leaves with the address of the session as the cloud knows it, whichever office router sent it.
     ///
     /// # Errors
-    /// `IcmpErrorMalformed`, `IcmpErrorUnmatched`, or `IcmpTypeRefused` for another ICMP message; the packet stays as it was.
+    /// `IcmpErrorMalformed`, `IcmpMtuTooSmall`, `IcmpErrorUnmatched`, or `IcmpTypeRefused` for another ICMP message; the packet stays as it was.
     pub fn icmp_error_to_cloud(&self, packet: &mut [u8], inner: &Inner) -> Result<SessionId, DropReason> {
         let quoted = believable(packet, inner)?;
         let (sender, receiver) = ends(&quoted);
@@ -37,7 +37,7 @@ impl Nat {
     /// nothing, or something else, in the office, and any other is named by no rule of the tenant.
     ///
     /// # Errors
-    /// `IcmpErrorMalformed`, `IcmpErrorUnmatched`, or `IcmpTypeRefused` for another ICMP message; the packet stays as it was.
+    /// `IcmpErrorMalformed`, `IcmpMtuTooSmall`, `IcmpErrorUnmatched`, or `IcmpTypeRefused` for another ICMP message; the packet stays as it was.
     pub fn icmp_error_to_office(&self, attachment: AttachmentId, packet: &mut [u8], inner: &Inner) -> Result<SessionId, DropReason> {
         let quoted = believable(packet, inner)?;
         let (sender, receiver) = ends(&quoted);
@@ -56,7 +56,7 @@ fn believable(packet: &[u8], inner: &Inner) -> Result<Quoted, DropReason> {
     let Payload::IcmpError { kind, code } = inner.payload else { return Err(DropReason::IcmpTypeRefused) };
     let quoted = Quoted::parse(packet, inner.total_len)?;
     if (kind, code) == (3, 4) && read_u16(packet, HEADER_LEN + 6) < LEAST_PATH_MTU {
-        return Err(DropReason::IcmpErrorMalformed);
+        return Err(DropReason::IcmpMtuTooSmall);
     }
     // An error goes to the sender of what it quotes, and to nobody else.
     if quoted.source != inner.destination {
@@ -73,7 +73,7 @@ const fn ends(quoted: &Quoted) -> (Endpoint, Endpoint) {
 fn check(session: &Session, sent: Direction, quoted: &Quoted) -> Result<(), DropReason> {
     let can_be_its_own = match (quoted.protocol, session.connection()) {
         (Protocol::Tcp, Some(connection)) => connection.has_in_flight(sent, quoted.sequence),
-        (Protocol::Icmp, _) => quoted.echo_request == (sent == session.opened_by),
+        (Protocol::Icmp, _) => quoted.echo_request == (sent == session.opened_by()),
         _ => true,
     };
     if can_be_its_own { Ok(()) } else { Err(DropReason::IcmpErrorUnmatched) }

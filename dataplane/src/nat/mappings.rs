@@ -3,22 +3,28 @@
 //! A mapping lives as long as a session uses it. Then its port is in quarantine: the entry stays in the table, so that no one else
 //! gets the port, until [`QUARANTINE_SECONDS`] are over. The same inside endpoint gets its old port back meanwhile.
 
+use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+
 use ipnetwork::Ipv4Network;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::pool::{Pool, ReservedPorts, port_class};
+use super::pool::{Pool, Ports, port_class};
 use super::table::{Entry, Table};
 use super::timeouts::{QUARANTINE_SECONDS, Second};
-use super::types::{Endpoint, PoolId, PoolKey, PoolKind};
+use super::types::{Endpoint, PoolId, PoolKey, PoolKind, PortHalf};
 use super::wheel::{Hangs, Place};
 use crate::drop_reason::DropReason;
+use crate::router_config::{AttachmentId, TrafficClass};
 use crate::time::Instant;
 use crate::wire::inner::Protocol;
 
-/// Ports looked at for one new mapping, one after the other from a random one (RFC 6056 3.3.1). All 1,023 low ports are covered; of
-/// the high ones a free one is missed only where fewer than one in some hundred is free, and a full pool costs a flood little.
-const PROBES: u32 = 1_024;
+/// Ports of each half looked at for one new mapping, one after the other from a random one (RFC 6056 3.3.1). All 1,023 low ports are
+/// covered; of the high ones a free one is missed only where fewer than one in some hundred is free, and a full pool costs a flood
+/// little.
+const PROBES: u32 = 512;
 
 /// The pool of a mapping whose address left its pool: found by nobody, it only keeps its port from being reused.
 const NO_POOL: PoolId = PoolId(u16::MAX);
@@ -34,9 +40,13 @@ const TURN_SECONDS: u16 = 128;
 struct Side(u16);
 
 impl Side {
+    const fn cloud(attachment: AttachmentId) -> Self {
+        Self(attachment.0 as u16)
+    }
+
     const fn of(key: PoolKey) -> Self {
         match key.kind {
-            PoolKind::Office => Self(key.attachment.0 as u16),
+            PoolKind::Office => Self::cloud(key.attachment),
             PoolKind::Callback(_) => Self(u16::MAX),
         }
     }
@@ -86,7 +96,7 @@ impl Entry for Mapping {
 pub(super) struct Mappings {
     table: Table<Mapping>,
     pools: Vec<Option<Pool>>,
-    reserved: ReservedPorts,
+    ports: Ports,
     /// RFC 6888 REQ-15: ports must not be guessable, so the generator is a cipher (ChaCha), and the tenant's own.
     random: StdRng,
     in_quarantine: usize,
@@ -96,7 +106,7 @@ impl Mappings {
     pub(super) fn new(capacity: usize, seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let table = Table::new(capacity, TURN_SECONDS, random.random());
-        Self { table, pools: Vec::new(), reserved: ReservedPorts::new(&[]), random, in_quarantine: 0 }
+        Self { table, pools: Vec::new(), ports: Ports::new(), random, in_quarantine: 0 }
     }
 
     pub(super) fn grow(&mut self, capacity: usize) {
@@ -108,8 +118,19 @@ impl Mappings {
         self.in_quarantine = 0;
     }
 
-    pub(super) fn set_reserved(&mut self, ports: &[u16]) {
-        self.reserved = ReservedPorts::new(ports);
+    /// The tenant's generator.
+    pub(super) const fn random(&mut self) -> &mut StdRng {
+        &mut self.random
+    }
+
+    /// Whether `address` is one of a pool that office hosts of `class` appear from in the cloud of this attachment.
+    pub(super) fn gives_out(&self, class: TrafficClass, attachment: AttachmentId, address: Ipv4Addr) -> bool {
+        let key = PoolKey { class, attachment, kind: PoolKind::Office };
+        self.pools.iter().flatten().any(|pool| pool.key == key && pool.contains(address))
+    }
+
+    pub(super) const fn ports_mut(&mut self) -> &mut Ports {
+        &mut self.ports
     }
 
     /// Mappings that sessions use.
@@ -174,21 +195,48 @@ impl Mappings {
         self.table.iter_from(from).find(is_stale).map(|(index, _)| index)
     }
 
+    /// The mapping in use behind an endpoint that the cloud of this attachment sees, with the inside endpoint and the pool's key.
+    pub(super) fn behind(&self, attachment: AttachmentId, protocol: Protocol, outside: Endpoint) -> Option<(u32, Endpoint, PoolKey)> {
+        let index = self.table.find(BY_OUTSIDE, key(Side::cloud(attachment).0, protocol, outside))?;
+        let mapping = self.table.get(index).filter(|mapping| !mapping.place.hangs())?;
+        let pool = self.pools.get(usize::from(mapping.pool.0))?.as_ref()?;
+        Some((index, mapping.inside, pool.key))
+    }
+
+    /// The mapping of an inside endpoint, where there is one in use.
+    pub(super) fn of_inside(&self, pool: PoolId, protocol: Protocol, inside: Endpoint) -> Option<u32> {
+        let index = self.table.find(BY_INSIDE, key(pool.0, protocol, inside))?;
+        self.table.get(index).is_some_and(|mapping| !mapping.place.hangs()).then_some(index)
+    }
+
     /// The outside endpoint of a mapping in use.
     pub(super) fn outside(&self, index: u32) -> Option<Endpoint> {
         self.table.get(index).map(|mapping| mapping.outside)
     }
 
-    /// The mapping of an inside endpoint, made where there is none, with one session more under it.
+    /// The mapping of an inside endpoint, made where there is none, with one session more under it: of `most` mappings in use.
     ///
     /// # Errors
-    /// `PortsExhausted` where the host's pool address has no free port; existing mappings are never evicted (RFC 6888 REQ-11).
-    pub(super) fn acquire(&mut self, pool: PoolId, protocol: Protocol, inside: Endpoint) -> Result<u32, DropReason> {
-        if let Some(index) = self.table.find(BY_INSIDE, key(pool.0, protocol, inside)) {
+    /// `PortLimitReached`, and `PortsExhausted` where the host's pool address has no free port; existing mappings are never evicted
+    /// (RFC 6888 REQ-11).
+    pub(super) fn acquire(
+        &mut self,
+        pool: PoolId,
+        protocol: Protocol,
+        inside: Endpoint,
+        most: NonZeroU32,
+        now: Instant,
+    ) -> Result<u32, DropReason> {
+        let known = self.table.find(BY_INSIDE, key(pool.0, protocol, inside));
+        let is_in_use = |index: u32| self.table.get(index).is_some_and(|mapping| !mapping.place.hangs());
+        if !known.is_some_and(is_in_use) && self.alive() >= most.get() as usize {
+            return Err(DropReason::PortLimitReached);
+        }
+        if let Some(index) = known {
             self.use_again(index);
             return Ok(index);
         }
-        let (side, outside) = self.free_endpoint(pool, protocol, inside).ok_or(DropReason::PortsExhausted)?;
+        let (side, outside) = self.free_endpoint(pool, protocol, inside, now).ok_or(DropReason::PortsExhausted)?;
         let mapping = Mapping { inside, outside, pool, side, protocol, place: Place::NOWHERE, sessions_or_end: 1 };
         // The table holds all sessions and all that two minutes can free; only a lowered rate limit lets it fill up.
         self.table.insert(mapping).ok_or(DropReason::SessionTableFull)
@@ -205,23 +253,36 @@ impl Mappings {
         }
     }
 
-    fn free_endpoint(&mut self, pool: PoolId, protocol: Protocol, inside: Endpoint) -> Option<(Side, Endpoint)> {
+    fn free_endpoint(&mut self, pool: PoolId, protocol: Protocol, inside: Endpoint, now: Instant) -> Option<(Side, Endpoint)> {
         let pool = self.pools.get(usize::from(pool.0))?.as_ref()?;
         let side = Side::of(pool.key);
         let addr = pool.address_for(self.table.hash(inside.addr.to_bits().into()))?;
         let class = port_class(protocol, inside.port);
-        let span = u32::from(*class.end() - *class.start()) + 1;
+        let halves = self.ports.halves(now);
+        halves.iter().find_map(|half| self.free_port(side, protocol, addr, &class, *half)).map(|outside| (side, outside))
+    }
+
+    fn free_port(
+        &mut self,
+        side: Side,
+        protocol: Protocol,
+        addr: Ipv4Addr,
+        class: &RangeInclusive<u16>,
+        half: PortHalf,
+    ) -> Option<Endpoint> {
+        let first = *class.start() + u16::from(!half.contains(*class.start()));
+        let span = u32::from(*class.end() - first) / 2 + 1;
         let start = self.random.random_range(0..span);
         (0..span.min(PROBES)).find_map(|step| {
-            let port = *class.start() + u16::try_from((start + step) % span).ok()?;
+            let port = first + 2 * u16::try_from((start + step) % span).ok()?;
             let outside = Endpoint { addr, port };
-            self.allowed(side, protocol, outside).then_some((side, outside))
+            self.is_free(side, protocol, outside).then_some(outside)
         })
     }
 
     /// Neither the relay's own, nor in use, nor in quarantine.
-    fn allowed(&self, side: Side, protocol: Protocol, outside: Endpoint) -> bool {
-        !self.reserved.contains(protocol, outside.port) && self.table.find(BY_OUTSIDE, key(side.0, protocol, outside)).is_none()
+    fn is_free(&self, side: Side, protocol: Protocol, outside: Endpoint) -> bool {
+        !self.ports.are_reserved(protocol, outside.port) && self.table.find(BY_OUTSIDE, key(side.0, protocol, outside)).is_none()
     }
 
     /// A session of the mapping ended; with the last one its quarantine begins.

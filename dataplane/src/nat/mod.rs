@@ -7,19 +7,25 @@
 //! |---|---|
 //! | `types` | endpoints, flows, ids |
 //! | `mappings`, `pool` | inside endpoint -> pool endpoint; quarantine of freed ports |
-//! | `sessions` | one entry a flow; filtering |
+//! | `sessions`, `session`, `origin` | one entry a flow; what is in it; how it came to be |
+//! | `filtering`, `contacts` | what the cloud may begin; whom the office sends to |
 //! | `tcp_state` | what a connection's segments mean for its timer |
 //! | `timeouts` | the RFCs' timers |
-//! | `translate`, `icmp_errors` | what is written into packets |
+//! | `translate`, `icmp_errors`, `identification` | what is written into packets |
 //! | `table`, `index`, `wheel` | the bounded table under both layers: slots, how they are found, when they are looked at |
 //!
 //! Not built: application-layer gateways (RFC 4787 REQ-10 and RFC 5382 REQ-6 want them off; their absence is what defeats NAT
-//! slipstreaming), hairpinning (services are the only way, denied is the rest), port control (PCP).
+//! slipstreaming), port control (PCP).
 
+mod contacts;
+mod filtering;
 mod icmp_errors;
+mod identification;
 mod index;
 mod mappings;
+mod origin;
 mod pool;
+mod session;
 mod sessions;
 mod table;
 mod tcp_state;
@@ -28,18 +34,20 @@ mod translate;
 mod types;
 mod wheel;
 
-pub use sessions::Session;
-pub use types::{Direction, Endpoint, NewFlow, PoolId, PoolKey, PoolKind, RuleId, SessionId, Source};
+pub use session::Session;
+pub use types::{Direction, Endpoint, NewFlow, PoolId, PoolKey, PoolKind, PortHalf, RuleId, SessionId, Source};
 
 use ipnetwork::Ipv4Network;
 
 use crate::drop_reason::DropReason;
-use crate::rate::{Rate, TokenBucket};
+use crate::rate::TokenBucket;
 use crate::router_config::{AttachmentId, Limits};
 use crate::time::Instant;
 use crate::wire::inner::{Inner, Payload, Protocol};
+use identification::Identifications;
 use mappings::Mappings;
-use sessions::{NewSession, Sessions};
+use session::NewSession;
+use sessions::Sessions;
 use tcp_state::Connection;
 use timeouts::QUARANTINE_SECONDS;
 use translate::Rewrite;
@@ -53,9 +61,13 @@ pub struct Nat {
     sessions: Sessions,
     /// Apart: only packets that open a session need them.
     mappings: Box<Mappings>,
+    /// Apart: only packets without DF need them.
+    identifications: Box<Identifications>,
     limits: Limits,
     /// New sessions (RFC 6888 REQ-4).
     opening: TokenBucket,
+    /// Those that filtering lets the cloud begin.
+    letting_in: TokenBucket,
 }
 
 impl Nat {
@@ -63,11 +75,14 @@ impl Nat {
     #[must_use]
     pub fn new(limits: Limits, seed: u64) -> Self {
         let (sessions, mappings) = capacities(limits);
+        let mut mappings = Mappings::new(mappings, seed);
         Self {
             sessions: Sessions::new(sessions, seed.rotate_left(32)),
-            mappings: Box::new(Mappings::new(mappings, seed)),
+            identifications: Box::new(Identifications::new(mappings.random())),
+            mappings: Box::new(mappings),
             limits,
             opening: TokenBucket::FULL,
+            letting_in: TokenBucket::FULL,
         }
     }
 
@@ -79,10 +94,21 @@ impl Nat {
         self.limits = limits;
     }
 
-    /// TCP and UDP ports that no pool gives out from now on, besides IKE's, BGP's and BFD's: those that endpoints of the relay
-    /// listen on, and destination ports of callbacks to addresses of a pool (port shadowing).
+    /// TCP and UDP ports that no pool gives out from now on, besides IKE's, BGP's and BFD's: those that the relay listens on (port
+    /// shadowing).
     pub fn set_reserved_ports(&mut self, ports: &[u16]) {
-        self.mappings.set_reserved(ports);
+        self.mappings.ports_mut().reserve(ports);
+    }
+
+    /// Make room for the contacts that address-dependent filtering asks for. Allocates: for a new configuration only, and none that filters
+    /// otherwise needs it.
+    pub fn remember_contacts(&mut self) {
+        self.sessions.remember_contacts();
+    }
+
+    /// The half of the ports that this run of the relay gives out first, and alone in its first two minutes.
+    pub fn set_port_half(&mut self, half: PortHalf) {
+        self.mappings.ports_mut().take_first(half);
     }
 
     /// The pool with this key, made where there is none, with these addresses. The same key keeps its mappings; sessions whose
@@ -115,15 +141,20 @@ impl Nat {
         self.sessions.iter_from(from).find(|(_, session)| is_stale(session)).map(|(index, _)| index)
     }
 
-    /// Hint that [`Nat::find_from_office`] comes: first for where the session is written down, and some packets later, `found`, for the
-    /// session itself.
-    pub(crate) fn prefetch_from_office(&self, inner: &Inner, found: bool) {
-        self.sessions.prefetch_from_office(inner, found);
+    /// Hint that [`Nat::find_from_office`] comes, for where the session is written down. What is returned goes into
+    /// [`Nat::prefetch_found`] some packets later.
+    pub(crate) fn prefetch_from_office(&self, inner: &Inner) -> u32 {
+        self.sessions.prefetch_from_office(inner)
     }
 
     /// As [`Nat::prefetch_from_office`], for [`Nat::find_from_cloud`].
-    pub(crate) fn prefetch_from_cloud(&self, attachment: AttachmentId, inner: &Inner, found: bool) {
-        self.sessions.prefetch_from_cloud(attachment, inner, found);
+    pub(crate) fn prefetch_from_cloud(&self, attachment: AttachmentId, inner: &Inner) -> u32 {
+        self.sessions.prefetch_from_cloud(attachment, inner)
+    }
+
+    /// Hint that the session itself will be used.
+    pub(crate) fn prefetch_found(&self, hash: u32) {
+        self.sessions.prefetch_found(hash);
     }
 
     /// The session of a packet from the office. ICMP errors have none of their own: see [`Nat::icmp_error_to_cloud`].
@@ -150,7 +181,7 @@ impl Nat {
     /// Whether the session's source is translated as `source` says.
     fn has_source(&self, id: SessionId, source: Source) -> bool {
         let session = self.session(id);
-        let translated = match session.opened_by {
+        let translated = match session.opened_by() {
             Direction::OfficeToCloud => session.cloud_local,
             Direction::CloudToOffice => session.office_remote,
         };
@@ -162,7 +193,8 @@ impl Nat {
     }
 
     /// Whether opening `flow` now would give this very session: class, attachment, translated destination and source. A reload asks
-    /// it before it lets a session live on. The ports of an echo are identifiers, which no rule speaks of.
+    /// it before it lets a session live on. The ports of an echo are identifiers, which no rule speaks of. What the cloud began, and the
+    /// office has not answered, must still be let in.
     #[must_use]
     pub fn is_of_flow(&self, id: SessionId, flow: &NewFlow) -> bool {
         let session = self.session(id);
@@ -171,18 +203,17 @@ impl Nat {
             Direction::CloudToOffice => session.office,
         };
         let same_port = session.protocol == Protocol::Icmp || destination.port == flow.translated_destination.port;
-        (session.opened_by, session.class, session.attachment, session.protocol)
+        (session.opened_by(), session.class, session.attachment, session.protocol)
             == (flow.opened_by, flow.class, flow.attachment, flow.protocol)
             && destination.addr == flow.translated_destination.addr
             && same_port
             && self.has_source(id, flow.translated_source)
+            && (!session.office_is_silent() || session.mapping().is_some_and(|mapping| self.passes_filter(mapping, flow)))
     }
 
-    /// The rules of this generation would open the session anew, by `rule`, which may have moved in its list.
-    pub fn confirm(&mut self, id: SessionId, rule: RuleId, generation: u32) {
-        if let Some(session) = self.sessions.get_mut(id.0) {
-            session.confirm(rule, generation);
-        }
+    /// The rules of this generation would open the session anew, as `flow`, whose rule may have moved in its list.
+    pub fn confirm(&mut self, id: SessionId, flow: &NewFlow, generation: u32) {
+        self.sessions.confirm(id.0, flow.rule, flow.filtering, generation);
     }
 
     /// End a session, and with the last one its mapping: the port's quarantine begins. Nothing happens where it ended before.
@@ -196,30 +227,28 @@ impl Nat {
     /// itself is then translated, and counted, like every other.
     ///
     /// # Errors
-    /// `TcpNotSyn`, `NoSession` (an echo reply to nothing), `IcmpTypeRefused`, `SessionTableFull`, `SessionRateLimited`,
-    /// `PortsExhausted`, `SessionConflict`. Existing sessions are never evicted (RFC 6888 REQ-11).
+    /// `TcpNotSyn`, `NoSession` (an echo reply to nothing, a fragment that is not the first), `IcmpTypeRefused`, `SessionTableFull`,
+    /// `SessionRateLimited`, `PortLimitReached`, `PortsExhausted`, `SessionConflict`. Existing sessions are never evicted (RFC 6888
+    /// REQ-11).
     pub fn open(&mut self, flow: &NewFlow, generation: u32, inner: &Inner, now: Instant) -> Result<SessionId, DropReason> {
-        let connection = connection_of(flow.opened_by, inner)?;
+        let connection = connection_of(flow.begun_by, inner)?;
         self.expire(now, EXPIRE_BEFORE_OPEN);
-        if self.sessions.len() >= self.limits.sessions.get() as usize {
-            return Err(DropReason::SessionTableFull);
-        }
-        if !self.opening.take(Rate::per_second(self.limits.new_sessions_per_second.get()), now) {
-            return Err(DropReason::SessionRateLimited);
-        }
-        let (mapping, source) = self.translated_source(flow)?;
-        let opened = self.insert(&new_session(flow, source, mapping, connection, generation), now);
+        self.may_open(flow, now)?;
+        let (mapping, source) = self.translated_source(flow, now)?;
+        let is_hairpin = self.mappings.gives_out(flow.class, flow.attachment, flow.translated_destination.addr);
+        let new = NewSession { is_hairpin, ..new_session(flow, source, mapping, connection, generation) };
+        let opened = self.insert(&new, now);
         if let (Err(_), Some(mapping)) = (opened, mapping) {
             self.mappings.release(mapping, now);
         }
         opened
     }
 
-    fn translated_source(&mut self, flow: &NewFlow) -> Result<(Option<u32>, Endpoint), DropReason> {
+    fn translated_source(&mut self, flow: &NewFlow, now: Instant) -> Result<(Option<u32>, Endpoint), DropReason> {
         match flow.translated_source {
             Source::Fixed(addr) => Ok((None, Endpoint { addr, port: flow.source.port })),
             Source::Pool(pool) => {
-                let mapping = self.mappings.acquire(pool, flow.protocol, flow.source)?;
+                let mapping = self.mappings.acquire(pool, flow.protocol, flow.source, self.limits.ports, now)?;
                 let outside = self.mappings.outside(mapping).ok_or(DropReason::PortsExhausted)?;
                 Ok((Some(mapping), outside))
             }
@@ -248,7 +277,18 @@ impl Nat {
 
     fn translate(&mut self, direction: Direction, id: SessionId, packet: &mut [u8], inner: &Inner, now: Instant) {
         if let Some(rewrite) = self.sessions.pass(id.0, direction, inner, now) {
-            rewrite.apply_to_packet(&mut packet[..inner.total_len], inner.protocol);
+            let packet = &mut packet[..inner.total_len];
+            // Ports and checksum stand in the first fragment, and the checksum changes by what changes there.
+            if inner.is_later_fragment() {
+                rewrite.apply_addresses(packet);
+            } else {
+                rewrite.apply_to_packet(packet, inner.protocol);
+            }
+            // The fragments of a datagram have got a number in common.
+            let may_be_cut = !inner.dont_fragment && inner.fragment.is_none();
+            if may_be_cut && self.session(id).mapping().is_some() {
+                self.identifications.number(packet, rewrite.source, rewrite.destination, inner.protocol);
+            }
         }
     }
 
@@ -311,10 +351,11 @@ fn capacities(limits: Limits) -> (usize, usize) {
 /// The state of the connection that the first packet opens, for TCP.
 fn connection_of(opener: Direction, inner: &Inner) -> Result<Option<Connection>, DropReason> {
     match &inner.payload {
+        _ if inner.is_later_fragment() => Err(DropReason::NoSession),
         Payload::Tcp(tcp) if inner.is_opening_syn() => Ok(Some(Connection::new(opener, tcp))),
         Payload::Tcp(_) => Err(DropReason::TcpNotSyn),
         Payload::Udp | Payload::IcmpEcho { request: true } => Ok(None),
-        Payload::IcmpEcho { request: false } => Err(DropReason::NoSession),
+        Payload::IcmpEcho { request: false } | Payload::Continued => Err(DropReason::NoSession),
         Payload::IcmpError { .. } | Payload::IcmpOther { .. } => Err(DropReason::IcmpTypeRefused),
     }
 }
@@ -336,6 +377,9 @@ fn new_session(flow: &NewFlow, source: Endpoint, mapping: Option<u32>, connectio
         attachment: flow.attachment,
         protocol: flow.protocol,
         opened_by: flow.opened_by,
+        begun_by: flow.begun_by,
+        filtering: flow.filtering,
+        is_hairpin: false,
         generation,
         office,
         office_remote,

@@ -36,7 +36,7 @@ pub(super) struct Table<T> {
 }
 
 /// A hash that depends on the table's secret in each of its steps: nobody who does not know it can choose keys that collide.
-struct Keyed {
+pub(super) struct Keyed {
     seed: u64,
     shared: SharedSeed,
 }
@@ -49,11 +49,11 @@ impl std::fmt::Debug for Keyed {
 }
 
 impl Keyed {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self { seed, shared: SharedSeed::from_u64(!seed) }
     }
 
-    fn hash(&self, key: u128) -> u64 {
+    pub(super) fn hash(&self, key: u128) -> u64 {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
         hasher.write_u128(key);
         hasher.finish()
@@ -125,14 +125,16 @@ impl<T: Entry> Table<T> {
         self.index.find(self.hash_by(by, key), |slot| self.slots[slot as usize].key(by) == key)
     }
 
-    /// Hint that a key will be looked up.
-    pub(super) fn prefetch(&self, by: usize, key: u128) {
-        self.index.prefetch(self.hash_by(by, key));
+    /// Hint that a key will be looked up. Returns its hash, for [`Self::prefetch_entry`].
+    pub(super) fn prefetch(&self, by: usize, key: u128) -> u32 {
+        let hash = self.hash_by(by, key);
+        self.index.prefetch(hash);
+        hash
     }
 
     /// Hint that what a look-up will find will be used. Reads what [`Self::prefetch`] asked for.
-    pub(super) fn prefetch_entry(&self, by: usize, key: u128) {
-        if let Some(slot) = self.index.likely(self.hash_by(by, key)).and_then(|slot| self.slots.get(slot as usize)) {
+    pub(super) fn prefetch_entry(&self, hash: u32) {
+        if let Some(slot) = self.index.likely(hash).and_then(|slot| self.slots.get(slot as usize)) {
             prefetch::whole(slot);
         }
     }

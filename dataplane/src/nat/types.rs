@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::router_config::{AttachmentId, TrafficClass};
+use crate::router_config::{AttachmentId, Filtering, TrafficClass};
 use crate::wire::inner::Protocol;
 
 /// Which way a packet goes.
@@ -101,8 +101,12 @@ pub enum PoolKind {
 /// A new flow as the tenant's rules allow it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NewFlow {
-    /// Whose packet opens it.
+    /// Who may open it: the office by a service, the cloud by a callback.
     pub opened_by: Direction,
+    /// Whose packet begins it: the opener's, or the cloud's where a service's filtering lets it send first.
+    pub begun_by: Direction,
+    /// What its service lets the cloud begin.
+    pub filtering: Filtering,
     /// Its class.
     pub class: TrafficClass,
     /// The rule that allows it.
@@ -111,14 +115,42 @@ pub struct NewFlow {
     pub attachment: AttachmentId,
     /// Its protocol.
     pub protocol: Protocol,
-    /// Source as the opener sent it.
+    /// Source as the opener sends it.
     pub source: Endpoint,
-    /// Destination as the opener sent it.
+    /// Destination as the opener sends it.
     pub destination: Endpoint,
     /// Destination on the other side. The port of an ICMP echo does not matter here: the identifier follows the source.
     pub translated_destination: Endpoint,
     /// Source on the other side.
     pub translated_source: Source,
+}
+
+/// The half of every pool's ports that a run of the relay gives out first. The next run takes the other one, so that a port which the
+/// previous one had given out rests for its quarantine after a restart too (RFC 6888 REQ-8).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum PortHalf {
+    /// Even ports.
+    #[default]
+    Even,
+    /// Odd ports.
+    Odd,
+}
+
+impl PortHalf {
+    /// The half that the next run takes.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Even => Self::Odd,
+            Self::Odd => Self::Even,
+        }
+    }
+
+    /// Whether `port` is in it.
+    #[must_use]
+    pub const fn contains(self, port: u16) -> bool {
+        port % 2 == self as u16
+    }
 }
 
 /// A session, as long as it is not removed or expired: use it within the batch in which it was found.

@@ -122,6 +122,9 @@ pub enum NicError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The process that opens ports for this one refused.
+    #[error("{0}")]
+    Launcher(String),
     /// The file that remembers what was changed cannot be written.
     #[error("cannot keep {}: {source}; the relay needs a directory that it may write and that a restart keeps", path.display())]
     State {

@@ -19,17 +19,17 @@ const RTA_MULTIPATH: u16 = 9;
 
 /// An interface as it was when it was looked up.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Interface {
+pub struct Interface {
     /// The kernel's number for it.
-    pub(super) index: u32,
+    pub index: u32,
     /// Its name.
-    pub(super) name: String,
+    pub name: String,
     /// Its MAC address.
-    pub(super) mac: [u8; 6],
-    /// Largest IP packet the kernel sends on it.
-    pub(super) mtu: u32,
-    /// Index of the bridge or bond it belongs to.
-    pub(super) master: Option<u32>,
+    pub mac: [u8; 6],
+    /// Largest IP packet the kernel sends on it, in bytes.
+    pub mtu: u32,
+    /// Index of the bridge or bond it belongs to; a port belongs to none.
+    pub master: Option<u32>,
 }
 
 impl Interface {

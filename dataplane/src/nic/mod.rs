@@ -17,12 +17,15 @@ mod open;
 mod port_state;
 mod repair;
 mod sys;
+mod taken;
 mod takeover;
 pub mod wait;
 
 pub use error::{MAX_MTU, NicError};
-pub use open::{Driver, OpenPort, PortSpec, open_ports};
-pub use takeover::Takeover;
+pub use interface::Interface;
+pub use open::{Driver, OpenPort, PortSpec, TakeOver, open_ports, open_ports_with};
+pub use taken::{Attachment, PacketSockets, TakenPort, XdpQueues};
+pub use takeover::take_over;
 
 use std::os::fd::RawFd;
 

@@ -1,13 +1,14 @@
-//! Opening ports: the part that needs privileges, apart from the drivers that run with what it returns.
+//! Opening ports: which driver each of them gets, on what a [`TakenPort`] gives it.
 
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::af_packet::{AfPacket, AfPacketSocket};
-use super::af_xdp::{AfXdp, AfXdpSocket, Attached, LEAST_FRAMES, Registration};
-use super::error::{MAX_MTU, NicError};
+use super::af_xdp::{AfXdp, AfXdpSocket, LEAST_FRAMES, Place, Registration};
+use super::error::NicError;
 use super::offload::coalesce::Kinds;
-use super::takeover::Takeover;
+use super::taken::{PacketSockets, TakenPort, XdpQueues};
+use super::takeover::take_over;
 use super::{Nic, NicDescription};
 use crate::packet::FramePool;
 
@@ -37,15 +38,15 @@ pub struct PortSpec {
     pub driver: Driver,
 }
 
-/// A port that runs. The NICs go to the workers; the takeover stays with whoever ends the program.
+/// A port that runs. The NICs go to the workers; the interface stays with whoever ends the program.
 pub struct OpenPort {
     /// Name of the port in the configuration.
     pub name: String,
-    /// The running drivers, to be dropped before the takeover ends: for each worker those of its queues, none where the interface has
+    /// The running drivers, to be dropped before the interface is given back: for each worker those of its queues, none where the interface has
     /// fewer queues than there are workers. The first worker always has one.
     pub queues: Vec<Vec<Box<dyn Nic>>>,
     /// Gives the interface back.
-    pub takeover: Takeover,
+    pub taken: Box<dyn TakenPort>,
 }
 
 impl OpenPort {
@@ -59,15 +60,26 @@ impl OpenPort {
     }
 }
 
-/// Take all ports over, in order, and start their drivers on the memory of `pools`: one for each worker.
+/// Take all ports over in this process, in order, and start their drivers on the memory of `pools`: one for each worker.
 ///
 /// What a takeover changes is remembered in `state_directory` (for example `/run/chukei/ports`), one file a port, until it is undone.
 ///
 /// # Errors
 /// The first port that cannot be had, and why; those before it are given back.
 pub fn open_ports(specs: &[PortSpec], state_directory: &Path, pools: &mut [FramePool]) -> Result<Vec<OpenPort>, NicError> {
+    open_ports_with(specs, &mut |interface, mtu| take_over(interface, mtu, state_directory), pools)
+}
+
+/// Takes an interface that carries IP packets of this size over, or has another process do it.
+pub type TakeOver<'a> = dyn FnMut(&str, u16) -> Result<Box<dyn TakenPort>, NicError> + 'a;
+
+/// As [`open_ports`], on interfaces that `take_over` takes: nothing else here needs a privilege.
+///
+/// # Errors
+/// The first port that cannot be had, and why; those before it are given back.
+pub fn open_ports_with(specs: &[PortSpec], take_over: &mut TakeOver<'_>, pools: &mut [FramePool]) -> Result<Vec<OpenPort>, NicError> {
     let mut opener = Opener { pools, ports: specs.len().max(1), registrations: Vec::new() };
-    specs.iter().map(|spec| opener.open(spec, state_directory)).collect()
+    specs.iter().map(|spec| opener.open(spec, take_over(&spec.interface, spec.mtu)?)).collect()
 }
 
 /// What the ports have in common.
@@ -82,62 +94,50 @@ struct Opener<'a> {
 type Queues = Vec<Vec<Box<dyn Nic>>>;
 
 impl Opener<'_> {
-    fn open(&mut self, spec: &PortSpec, state_directory: &Path) -> Result<OpenPort, NicError> {
-        let mut takeover = Takeover::begin(&spec.interface, spec.mtu, state_directory)?;
+    fn open(&mut self, spec: &PortSpec, mut taken: Box<dyn TakenPort>) -> Result<OpenPort, NicError> {
         let queues = match spec.driver {
-            Driver::AfPacket => self.open_af_packet(spec, &mut takeover, "the configuration asks for it")?,
-            Driver::AfXdp => self.open_af_xdp(spec, &mut takeover, true)?,
-            Driver::Auto => self.open_best(spec, &mut takeover)?,
+            Driver::AfPacket => self.open_af_packet(spec, &mut *taken, "the configuration asks for it")?,
+            Driver::AfXdp => self.open_af_xdp(spec, &mut *taken, true)?,
+            Driver::Auto => self.open_best(spec, &mut *taken)?,
         };
-        Ok(OpenPort { name: spec.name.clone(), queues, takeover })
+        Ok(OpenPort { name: spec.name.clone(), queues, taken })
     }
 
     /// AF_XDP where it does not copy; else AF_PACKET where the port deals in super-frames; else AF_XDP if need be copying; else AF_PACKET.
     ///
     /// AF_XDP that copies pays a kernel crossing and a copy for each frame, and cannot take part in segmentation offload: the other end
     /// then cuts and checksums every frame itself. AF_PACKET copies as well, but up to 64 KiB at a time.
-    fn open_best(&mut self, spec: &PortSpec, takeover: &mut Takeover) -> Result<Queues, NicError> {
-        let super_frames = takeover.had_offload("tso");
-        match self.open_af_xdp(spec, takeover, !super_frames) {
+    fn open_best(&mut self, spec: &PortSpec, taken: &mut dyn TakenPort) -> Result<Queues, NicError> {
+        let super_frames = taken.had_super_frames();
+        match self.open_af_xdp(spec, taken, !super_frames) {
             Ok(queues) => Ok(queues),
             Err(error) if super_frames => {
                 let reason =
                     format!("AF_XDP without copying is not to be had ({error}), and super-frames carry more than AF_XDP that copies");
-                self.open_af_packet(spec, takeover, &reason)
+                self.open_af_packet(spec, taken, &reason)
             }
-            Err(error) => self.open_af_packet(spec, takeover, &format!("AF_XDP does not work here: {error}")),
+            Err(error) => self.open_af_packet(spec, taken, &format!("AF_XDP does not work here: {error}")),
         }
     }
 
     /// A socket for each queue of the interface, dealt out to the workers in turn.
-    fn open_af_xdp(&mut self, spec: &PortSpec, takeover: &mut Takeover, may_copy: bool) -> Result<Queues, NicError> {
-        let interface = takeover.interface().clone();
-        let name = || interface.name.clone();
-        let failed = |doing| move |source| NicError::io(doing, &spec.interface, source);
-        if interface.mtu > u32::from(MAX_MTU) {
-            return Err(NicError::MtuTooLarge { interface: name(), mtu: interface.mtu });
-        }
-        takeover.keep_offloads(&[]);
-        if let Some(offload) = takeover.offload_on(&["lro", "rxvlan"]) {
-            return Err(NicError::Offload { interface: name(), offload });
-        }
+    fn open_af_xdp(&mut self, spec: &PortSpec, taken: &mut dyn TakenPort, may_copy: bool) -> Result<Queues, NicError> {
         let workers = self.pools.len();
-        let queues = takeover.use_queues(u32::try_from(workers).expect("a few workers"))?;
+        let XdpQueues { queues, attachment, reason } = taken.prepare_xdp(u32::try_from(workers).expect("a few workers"))?;
         let lend = self.lend((queues as usize).div_ceil(workers));
         if lend < LEAST_FRAMES {
-            return Err(NicError::FewFrames { interface: name(), frames: lend, needed: LEAST_FRAMES });
+            return Err(NicError::FewFrames { interface: spec.interface.clone(), frames: lend, needed: LEAST_FRAMES });
         }
-        let program = Arc::new(Attached::best(interface.index, queues).map_err(failed("attach an XDP program"))?);
-        // The program already drops what is not the relay's. This drop is for the moment between the end of the driver and that of
-        // the takeover, and a kernel without nftables can do without it.
-        let _ = takeover.drop_ingress();
-        takeover.bring_up()?;
+        let failed = |source: io::Error| NicError::io("open AF_XDP", &spec.interface, source);
+        let interface = taken.interface().index;
         let mut opened: Queues = self.pools.iter().map(|_| Vec::new()).collect();
         for queue in 0..queues {
             let pool = &mut self.pools[queue as usize % workers];
-            let socket = AfXdpSocket::open(&interface, queue, pool.umem(), &mut self.registrations, Arc::clone(&program), may_copy);
-            let (socket, rings) = socket.map_err(failed("open AF_XDP"))?;
-            let description = describe(spec, takeover, "af_xdp", socket.mode(), socket.reason());
+            let place = Place { interface, queue, attachment, reason: &reason };
+            let bound = AfXdpSocket::bind(place, pool.umem(), &mut self.registrations, || taken.xdp_socket(), may_copy);
+            let (socket, rings) = bound.map_err(failed)?;
+            taken.hook(queue, socket.fd()).map_err(failed)?;
+            let description = describe(spec, taken, "af_xdp", socket.mode(), socket.reason());
             let nic = AfXdp::new(socket, rings, lend, pool, description);
             opened[queue as usize % workers].push(Box::new(nic));
         }
@@ -152,25 +152,20 @@ impl Opener<'_> {
     }
 
     /// A socket for each worker; the kernel deals the flows out to them.
-    fn open_af_packet(&self, spec: &PortSpec, takeover: &mut Takeover, reason: &str) -> Result<Queues, NicError> {
-        let failed = |doing| move |source| NicError::io(doing, &spec.interface, source);
-        // The driver cuts what arrives, and finishes checksums; what a NIC does not do is done in the kernel, for many frames at once.
-        takeover.keep_offloads(&["tx", "tso", "gso", "gro"]);
-        let takes_super_frames = takeover.offload_on(&["tso"]).is_some();
-        let (kinds, mode) = if takes_super_frames { (Kinds::ALL, "copy (offload)") } else { (Kinds::NONE, "copy") };
-        takeover.drop_ingress().map_err(failed("keep the kernel silent (nftables, Linux 5.12)"))?;
-        takeover.bring_up()?;
-        let sockets = AfPacketSocket::open_all(takeover.interface(), self.pools.len()).map_err(failed("open AF_PACKET"))?;
-        let open = |socket| -> Result<Vec<Box<dyn Nic>>, NicError> {
-            let description = describe(spec, takeover, "af_packet", mode.into(), reason);
-            let nic = AfPacket::new(socket, kinds, description).map_err(failed("map the AF_PACKET rings"))?;
-            Ok(vec![Box::new(nic)])
+    fn open_af_packet(&self, spec: &PortSpec, taken: &mut dyn TakenPort, reason: &str) -> Result<Queues, NicError> {
+        let PacketSockets { sockets, super_frames } = taken.packet_sockets(self.pools.len())?;
+        let (kinds, mode) = if super_frames { (Kinds::ALL, "copy (offload)") } else { (Kinds::NONE, "copy") };
+        let open = |fd| -> Result<Vec<Box<dyn Nic>>, NicError> {
+            let description = describe(spec, taken, "af_packet", mode.into(), reason);
+            let socket = AfPacketSocket { fd, interface: taken.interface().clone() };
+            let nic = AfPacket::new(socket, kinds, description);
+            Ok(vec![Box::new(nic.map_err(|source| NicError::io("map the AF_PACKET rings", &spec.interface, source))?)])
         };
         sockets.into_iter().map(open).collect()
     }
 }
 
-fn describe(spec: &PortSpec, takeover: &Takeover, driver: &'static str, mode: String, reason: &str) -> NicDescription {
-    let interface = takeover.interface();
+fn describe(spec: &PortSpec, taken: &dyn TakenPort, driver: &'static str, mode: String, reason: &str) -> NicDescription {
+    let interface = taken.interface();
     NicDescription { driver, mode, reason: reason.into(), interface: interface.name.clone(), mac: interface.mac, mtu: spec.mtu }
 }

@@ -7,7 +7,11 @@ use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
+use super::af_packet;
+use super::af_xdp::{self, Attached};
 use super::error::{MAX_MTU, NicError};
 use super::ethtool::{Channels, OFFLOADS};
 use super::ingress_drop::IngressDrop;
@@ -15,6 +19,12 @@ use super::interface::Interface;
 use super::netlink::Netlink;
 use super::port_state::{PortState, namespace};
 use super::sys;
+use super::taken::{PacketSockets, TakenPort, XdpQueues};
+
+/// A relay that was killed has let go of its ports by then, and whoever opened them for it has put them back.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a port that another has is looked at again.
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// `IFF_UP` and `IFF_NOARP` as `SIOCGIFFLAGS` gives them.
 #[expect(clippy::cast_possible_truncation, reason = "both flags are in the lower 16 bits")]
@@ -22,9 +32,18 @@ const IFF_UP: i16 = libc::IFF_UP as i16;
 #[expect(clippy::cast_possible_truncation, reason = "as above")]
 const IFF_NOARP: i16 = libc::IFF_NOARP as i16;
 
-/// An interface in the relay's hands. Dropping it restores what was changed; [`Takeover::restore`] also says what went wrong.
+/// Take `interface` over in this process, after healing what a killed run left. `state_directory` must outlive the process
+/// (`/run/chukei/ports`): what the takeover changes is kept there, one file a port, until it is undone.
+///
+/// # Errors
+/// Why the interface cannot be had, and what helps.
+pub fn take_over(interface: &str, mtu: u16, state_directory: &Path) -> Result<Box<dyn TakenPort>, NicError> {
+    Ok(Box::new(Takeover::begin(interface, mtu, state_directory)?))
+}
+
+/// An interface in this process's hands. Dropping it restores what was changed.
 #[derive(Debug)]
-pub struct Takeover {
+struct Takeover {
     interface: Interface,
     settings: Settings,
     before: PortState,
@@ -33,6 +52,8 @@ pub struct Takeover {
     _lock: File,
     _promiscuous: OwnedFd,
     ingress_drop: Option<IngressDrop>,
+    /// Outlives the sockets that it feeds: what arrives between their end and its own is dropped, not shown to the kernel.
+    program: Option<Attached>,
     restored: bool,
 }
 
@@ -46,8 +67,7 @@ struct Settings {
 }
 
 impl Takeover {
-    /// Take `name` over, after healing what a killed run left. `state_directory` must outlive the process (`/run/chukei/ports`).
-    pub(super) fn begin(name: &str, mtu: u16, state_directory: &Path) -> Result<Self, NicError> {
+    fn begin(name: &str, mtu: u16, state_directory: &Path) -> Result<Self, NicError> {
         // The name becomes part of paths.
         if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." {
             return Err(NicError::Missing { interface: name.into() });
@@ -62,25 +82,24 @@ impl Takeover {
         let before = settings.read(interface.index)?;
         before.save(&state_file).map_err(|source| NicError::State { path: state_file.clone(), source })?;
         let promiscuous = promiscuous(&interface).map_err(|source| NicError::io("receive all VLANs", name, source))?;
-        let mut takeover =
-            Self { interface, settings, before, state_file, _lock: lock, _promiscuous: promiscuous, ingress_drop: None, restored: false };
+        let mut takeover = Self {
+            interface,
+            settings,
+            before,
+            state_file,
+            _lock: lock,
+            _promiscuous: promiscuous,
+            ingress_drop: None,
+            program: None,
+            restored: false,
+        };
         takeover.settings.silence()?;
         Ok(takeover)
     }
 
-    /// The interface taken.
-    pub(super) fn interface(&self) -> &Interface {
-        &self.interface
-    }
-
-    /// Whether an offload was on when the port was taken over.
-    pub(super) fn had_offload(&self, name: &str) -> bool {
-        self.before.offloads.iter().any(|offload| offload.name == name)
-    }
-
     /// Switch off every offload but those of these names, which are as they were before. One that is fixed stays: the driver decides
     /// whether it can live with it.
-    pub(super) fn keep_offloads(&self, names: &[&str]) {
+    fn keep_offloads(&self, names: &[&str]) {
         for offload in &self.before.offloads {
             let on = names.contains(&offload.name);
             if !on || !offload.is_on(&self.settings.control, &self.interface.name) {
@@ -90,7 +109,7 @@ impl Takeover {
     }
 
     /// Let nothing that arrives reach the kernel's own protocols.
-    pub(super) fn drop_ingress(&mut self) -> io::Result<()> {
+    fn drop_ingress(&mut self) -> io::Result<()> {
         if self.ingress_drop.is_none() {
             self.ingress_drop = Some(IngressDrop::install(&self.interface.name)?);
         }
@@ -98,12 +117,12 @@ impl Takeover {
     }
 
     /// Bring the interface up, when nothing is left that the kernel could answer.
-    pub(super) fn bring_up(&mut self) -> Result<(), NicError> {
+    fn bring_up(&mut self) -> Result<(), NicError> {
         self.settings.set_flags(IFF_UP, IFF_UP).map_err(|source| NicError::io("bring the interface up", &self.interface.name, source))
     }
 
     /// Let the NIC use `wanted` receive queues, or as many as it has, for a driver that reads each of them. Returns how many there are.
-    pub(super) fn use_queues(&mut self, wanted: u32) -> Result<u32, NicError> {
+    fn use_queues(&mut self, wanted: u32) -> Result<u32, NicError> {
         let (control, name) = (&self.settings.control, self.interface.name.as_str());
         let failed = |source| NicError::io("count the queues", name, source);
         let Some(present) = Channels::of(control, name).map_err(failed)? else { return Ok(1) };
@@ -123,28 +142,78 @@ impl Takeover {
     }
 
     /// The first offload of these that is on.
-    pub(super) fn offload_on(&self, names: &[&'static str]) -> Option<&'static str> {
+    fn offload_on(&self, names: &[&'static str]) -> Option<&'static str> {
         let is_on = |offload: &&super::ethtool::Offload| {
             names.contains(&offload.name) && offload.is_on(&self.settings.control, &self.interface.name)
         };
         OFFLOADS.iter().find(is_on).map(|offload| offload.name)
     }
 
-    /// Give the interface back as it was. Drop the port's [`Nic`](super::Nic) first.
-    ///
-    /// # Errors
-    /// The first setting that could not be restored; the others are. The file stays then, for the next start to try again.
-    pub fn restore(mut self) -> Result<(), NicError> {
-        self.put_back()
-    }
-
     fn put_back(&mut self) -> Result<(), NicError> {
         if std::mem::replace(&mut self.restored, true) {
             return Ok(());
         }
+        self.program = None;
         self.settings.put_back(&self.before).map_err(|source| NicError::io("restore the settings", &self.interface.name, source))?;
         self.ingress_drop = None;
         remove(&self.state_file)
+    }
+}
+
+impl TakenPort for Takeover {
+    fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    fn had_super_frames(&self) -> bool {
+        self.before.offloads.iter().any(|offload| offload.name == "tso")
+    }
+
+    fn prepare_xdp(&mut self, workers: u32) -> Result<XdpQueues, NicError> {
+        let (name, mtu) = (self.interface.name.clone(), self.interface.mtu);
+        if mtu > u32::from(MAX_MTU) {
+            return Err(NicError::MtuTooLarge { interface: name, mtu });
+        }
+        self.keep_offloads(&[]);
+        if let Some(offload) = self.offload_on(&["lro", "rxvlan"]) {
+            return Err(NicError::Offload { interface: name, offload });
+        }
+        let queues = self.use_queues(workers)?;
+        let attached =
+            Attached::best(self.interface.index, queues).map_err(|source| NicError::io("attach an XDP program", &name, source))?;
+        let (attachment, reason) = (attached.attachment, attached.reason.clone());
+        self.program = Some(attached);
+        // The program already drops what is not the relay's. This drop is for the moment between the end of the program and that of
+        // the takeover, and a kernel without nftables can do without it.
+        let _ = self.drop_ingress();
+        self.bring_up()?;
+        Ok(XdpQueues { queues, attachment, reason })
+    }
+
+    fn xdp_socket(&mut self) -> io::Result<OwnedFd> {
+        af_xdp::new_socket()
+    }
+
+    fn hook(&mut self, queue: u32, socket: &OwnedFd) -> io::Result<()> {
+        let attached = self.program.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        attached.program.insert(queue, socket)
+    }
+
+    fn packet_sockets(&mut self, count: usize) -> Result<PacketSockets, NicError> {
+        self.program = None;
+        // The driver cuts what arrives, and finishes checksums; what a NIC does not do is done in the kernel, for many frames at once.
+        self.keep_offloads(&["tx", "tso", "gso", "gro"]);
+        let super_frames = self.offload_on(&["tso"]).is_some();
+        let silenced = self.drop_ingress();
+        silenced.map_err(|source| NicError::io("keep the kernel silent (nftables, Linux 5.12)", &self.interface.name, source))?;
+        self.bring_up()?;
+        let sockets = af_packet::open_all(self.interface.index, count);
+        let sockets = sockets.map_err(|source| NicError::io("open AF_PACKET", &self.interface.name, source))?;
+        Ok(PacketSockets { sockets, super_frames })
+    }
+
+    fn restore(mut self: Box<Self>) -> Result<(), NicError> {
+        self.put_back()
     }
 }
 
@@ -231,15 +300,24 @@ fn write_switch(file: &mut File, on: bool) -> io::Result<()> {
     file.write_all(if on { b"1" } else { b"0" })
 }
 
-/// One relay a port: the lock ends with the process.
+/// One relay a port: the lock ends with the process. It is waited for a moment, as a start may follow upon the end of another.
 fn lock(name: &str, state_directory: &Path) -> Result<File, NicError> {
     let path = state_directory.join(format!("{name}.lock"));
     let failed = |source| NicError::State { path: path.clone(), source };
     fs::create_dir_all(state_directory).map_err(failed)?;
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match sys::lock_exclusive(&file) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(NicError::Taken { interface: name.into(), lock: path }),
-        other => other.map_err(failed).map(|()| file),
+    let mut patience = LOCK_PATIENCE;
+    loop {
+        match sys::lock_exclusive(&file) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && patience.is_zero() => {
+                return Err(NicError::Taken { interface: name.into(), lock: path });
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                thread::sleep(LOCK_POLL);
+                patience = patience.saturating_sub(LOCK_POLL);
+            }
+            other => return other.map_err(failed).map(|()| file),
+        }
     }
 }
 

@@ -12,11 +12,23 @@ use std::sync::Arc;
 /// Bytes in a frame. AF_XDP wants a power of two of at least 2,048.
 pub const FRAME_SIZE: usize = 2048;
 
+/// One entry of the page tables covers so much where the kernel has huge pages to give: a thousand frames, in place of two.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// The mapping that all frames are cut from.
 #[derive(Debug)]
 pub struct Umem {
-    base: NonNull<u8>,
+    mapping: Mapping,
+    /// Where in the mapping the first frame begins.
+    offset: usize,
     frames: u32,
+}
+
+/// What the kernel mapped.
+#[derive(Debug)]
+struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
 }
 
 // SAFETY: the mapping is plain memory; access to its bytes goes through `Frame`s, of which there is one per piece.
@@ -28,25 +40,26 @@ impl Umem {
     fn map(frames: u32) -> io::Result<Self> {
         keep_reservations_apart();
         let len = frames as usize * FRAME_SIZE;
-        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches nothing that exists.
-        let base =
-            unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
+        // Pages that an operator reserved, else those that the kernel finds, from the next place on where one can begin.
+        let reserved = Mapping::new(len.next_multiple_of(HUGE_PAGE), libc::MAP_HUGETLB | libc::MAP_HUGE_2MB);
+        let mapping = reserved.or_else(|_| Mapping::new(len + HUGE_PAGE, 0))?;
         // Residents' data passes through here: keep it out of core dumps.
-        // SAFETY: `base..base + len` is the mapping just made.
-        if unsafe { libc::madvise(base, len, libc::MADV_DONTDUMP) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the kernel mapped address zero"))?;
-        Ok(Self { base, frames })
+        mapping.advise(0, mapping.len, libc::MADV_DONTDUMP)?;
+        // Where the kernel has none, or was told to give none, the frames lie on small pages.
+        let _ = mapping.advise(0, mapping.len, libc::MADV_HUGEPAGE);
+        Ok(Self { offset: mapping.start.align_offset(HUGE_PAGE), frames, mapping })
+    }
+
+    /// Have the kernel find memory for all frames now, and not while packets wait. A kernel before 5.14 does so when they are first used.
+    pub fn populate(&self) {
+        let _ = self.mapping.advise(self.offset, self.len(), libc::MADV_POPULATE_WRITE);
     }
 
     /// First byte of the mapping.
     #[must_use]
     pub fn base(&self) -> *mut u8 {
-        self.base.as_ptr()
+        // SAFETY: frames begin inside the mapping.
+        unsafe { self.mapping.start.add(self.offset) }.as_ptr()
     }
 
     /// Length of the mapping in bytes.
@@ -74,7 +87,7 @@ impl Umem {
     /// The only maker of handles; private, so that each index has at most one.
     fn frame(&self, index: u32) -> Frame {
         // SAFETY: index < frames, so the piece lies inside the mapping.
-        let data = unsafe { self.base.add(index as usize * FRAME_SIZE) };
+        let data = unsafe { self.mapping.start.add(self.offset + index as usize * FRAME_SIZE) };
         Frame { data, index }
     }
 }
@@ -94,10 +107,32 @@ fn keep_reservations_apart() {
     }
 }
 
-impl Drop for Umem {
+impl Mapping {
+    fn new(len: usize, kind: libc::c_int) -> io::Result<Self> {
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | kind);
+        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches nothing that exists.
+        let start = unsafe { libc::mmap(ptr::null_mut(), len, access, kind, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("the kernel mapped address zero"))?;
+        Ok(Self { start, len })
+    }
+
+    fn advise(&self, offset: usize, len: usize, advice: libc::c_int) -> io::Result<()> {
+        assert!(offset + len <= self.len, "advice is about what was mapped");
+        // SAFETY: the range lies in the mapping, and none of the advices given here changes what is in it.
+        match unsafe { libc::madvise(self.start.add(offset).as_ptr().cast(), len, advice) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made by `map` with this length, and every `FramePool` and NIC that uses it holds an `Arc` of it.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len()) };
+        // SAFETY: the mapping was made by `new` with this length, and every `FramePool` and NIC that uses it holds an `Arc` of the `Umem`.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }
 
@@ -272,6 +307,16 @@ mod tests {
         assert!(pool.take().is_none());
         frames.into_iter().for_each(|frame| pool.put(frame));
         assert_eq!(pool.free(), 3);
+    }
+
+    #[test]
+    fn frames_begin_at_a_huge_page_and_are_all_there_when_they_are_asked_for() {
+        let mut pool = FramePool::new(1_500).expect("three megabytes");
+        assert_eq!(pool.umem().base().addr() % HUGE_PAGE, 0);
+        pool.umem().populate();
+        let frames: Vec<Frame> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!((frames.len(), frames[1_499].bytes()), (1_500, &[0; FRAME_SIZE]));
+        frames.into_iter().for_each(|frame| pool.put(frame));
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub const HEADROOM: usize = 256;
 /// The longest packet that fits into a frame behind its headroom.
 pub const MAX_PACKET: usize = FRAME_SIZE - HEADROOM;
 
+/// A place in a frame. Small, because packets are moved from stage to stage by the thousand.
+type Offset = u16;
+
 /// The bytes `start..end` of one frame, and how many packets of the wire they stand for.
 ///
 /// Dropping a packet does not give its frame back: hand it to [`FramePool::put`] (only the worker's ledger does).
@@ -20,8 +23,8 @@ pub const MAX_PACKET: usize = FRAME_SIZE - HEADROOM;
 #[must_use = "a packet that is not handed on loses its frame"]
 pub struct Packet {
     frame: Frame,
-    start: usize,
-    end: usize,
+    start: Offset,
+    end: Offset,
     /// Wire packets this one stands for: 1, or more for a super-frame that the NIC segments.
     segments: u16,
 }
@@ -29,7 +32,7 @@ pub struct Packet {
 impl Packet {
     /// An empty packet that leaves [`HEADROOM`] bytes in front.
     pub fn new(frame: Frame) -> Self {
-        Self { frame, start: HEADROOM, end: HEADROOM, segments: 1 }
+        Self { frame, start: offset(HEADROOM), end: offset(HEADROOM), segments: 1 }
     }
 
     /// A packet over the bytes `start..start + len` of `frame`, as a NIC received it.
@@ -38,7 +41,7 @@ impl Packet {
     /// When the range does not lie inside the frame: a NIC driver that does this is broken.
     pub fn received(frame: Frame, start: usize, len: usize) -> Self {
         assert!(start + len <= FRAME_SIZE, "a received packet lies inside its frame");
-        Self { frame, start, end: start + len, segments: 1 }
+        Self { frame, start: offset(start), end: offset(start + len), segments: 1 }
     }
 
     /// A packet holding a copy of `bytes`, or the frame back where they do not fit.
@@ -50,7 +53,7 @@ impl Packet {
             return Err(frame);
         }
         let mut packet = Self::new(frame);
-        packet.end = packet.start + bytes.len();
+        packet.end = offset(HEADROOM + bytes.len());
         packet.bytes_mut().copy_from_slice(bytes);
         Ok(packet)
     }
@@ -58,36 +61,36 @@ impl Packet {
     /// The packet's bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.frame.bytes()[self.start..self.end]
+        &self.frame.bytes()[usize::from(self.start)..usize::from(self.end)]
     }
 
     /// The packet's bytes, to be changed in place.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.frame.bytes_mut()[self.start..self.end]
+        &mut self.frame.bytes_mut()[usize::from(self.start)..usize::from(self.end)]
     }
 
     /// Everything from the packet's first byte to the end of the frame: where a tunnel writes before it knows the length.
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        &mut self.frame.bytes_mut()[self.start..]
+        &mut self.frame.bytes_mut()[usize::from(self.start)..]
     }
 
-    /// Keep only the bytes `offset..offset + len` counted from the packet's present first byte; may also grow into the spare room.
+    /// Keep only the bytes `by..by + len` counted from the packet's present first byte; may also grow into the spare room.
     ///
     /// Returns false, and changes nothing, where that lies outside the frame.
     #[must_use]
-    pub fn set_range(&mut self, offset: usize, len: usize) -> bool {
-        let Some(start) = self.start.checked_add(offset) else { return false };
+    pub fn set_range(&mut self, by: usize, len: usize) -> bool {
+        let Some(start) = usize::from(self.start).checked_add(by) else { return false };
         let Some(end) = start.checked_add(len).filter(|end| *end <= FRAME_SIZE) else { return false };
-        (self.start, self.end) = (start, end);
+        (self.start, self.end) = (offset(start), offset(end));
         true
     }
 
     /// Grow the packet by `len` bytes at its front; returns false, and changes nothing, where the headroom is used up.
     #[must_use]
     pub fn grow_front(&mut self, len: usize) -> bool {
-        match self.start.checked_sub(len) {
+        match usize::from(self.start).checked_sub(len) {
             Some(start) => {
-                self.start = start;
+                self.start = offset(start);
                 true
             }
             None => false,
@@ -97,7 +100,7 @@ impl Packet {
     /// Length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.end - self.start
+        usize::from(self.end - self.start)
     }
 
     /// True where the packet has no bytes.
@@ -109,7 +112,7 @@ impl Packet {
     /// Offset of the first byte inside the frame (a NIC needs it for its descriptor).
     #[must_use]
     pub fn start(&self) -> usize {
-        self.start
+        self.start.into()
     }
 
     /// Wire packets this packet stands for.
@@ -129,9 +132,20 @@ impl Packet {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "a frame is shorter than 64 KiB")]
+const fn offset(at: usize) -> Offset {
+    debug_assert!(at <= FRAME_SIZE);
+    at as Offset
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packet_is_a_frame_and_three_short_numbers() {
+        assert_eq!(size_of::<Packet>(), 24);
+    }
 
     #[test]
     fn a_packet_cannot_be_moved_outside_its_frame() {

@@ -65,6 +65,13 @@ impl Counts {
         self
     }
 
+    /// Those alone whose names begin with one of these.
+    #[must_use]
+    pub fn only(mut self, prefixes: &[&str]) -> Self {
+        self.0.retain(|name, _| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+        self
+    }
+
     /// The value of one counter.
     #[must_use]
     pub fn get(&self, name: &str) -> i64 {
@@ -159,6 +166,19 @@ impl Counts {
         self.datagram_sent(padded + TUNNEL).traffic(&format!("{tenant}/main.transmitted"), packet.len())
     }
 
+    /// An inner packet came out of the tenant's IPsec tunnel, in UDP and with AES-GCM.
+    #[must_use]
+    pub fn from_esp_office(self, tenant: &str, packet: &[u8]) -> Self {
+        self.datagram(esp_len(packet)).traffic(&format!("{tenant}/main.received"), packet.len())
+    }
+
+    /// A packet from the cloud was forwarded to the office, through IPsec in UDP and with AES-GCM.
+    #[must_use]
+    pub fn to_esp_office(self, tenant: &str, packet: &[u8]) -> Self {
+        let forwarded = self.traffic(&format!("{tenant}.cloud_to_office"), packet.len());
+        forwarded.datagram_sent(esp_len(packet)).traffic(&format!("{tenant}/main.transmitted"), packet.len())
+    }
+
     /// A packet from the cloud was forwarded to the office.
     #[must_use]
     pub fn to_office(self, tenant: &str, packet: &[u8]) -> Self {
@@ -193,6 +213,7 @@ impl Counts {
         self.read_traffic(&format!("{name}.received"), &counters.received);
         self.read_traffic(&format!("{name}.transmitted"), &counters.transmitted);
         self.read_drops(name, &counters.drops);
+        self.read(format!("{name}.ike_punted"), counters.ike_punted.get());
     }
 
     pub(super) fn read_tenant(&mut self, tenant: &TenantEntry) {
@@ -202,12 +223,14 @@ impl Counts {
         self.read_drops(name, &counters.drops);
         self.read(format!("{name}.sessions_opened"), counters.sessions_opened.get());
         self.read(format!("{name}.icmp_errors_sent"), counters.icmp_errors_sent.get());
+        self.read(format!("{name}.packets_fragmented"), counters.packets_fragmented.get());
         for (tunnel, counters) in tenant.config.tunnels.iter().zip(&tenant.tunnel_counters) {
             let name = format!("{name}/{}", tunnel.name);
             self.read_traffic(&format!("{name}.received"), &counters.received);
             self.read_traffic(&format!("{name}.transmitted"), &counters.transmitted);
             self.read(format!("{name}.handshakes"), counters.handshakes.get());
             self.read(format!("{name}.roams"), counters.roams.get());
+            self.read(format!("{name}.sa_installs"), counters.sa_installs.get());
         }
     }
 
@@ -238,6 +261,11 @@ impl Counts {
             self.change(name, signed(value));
         }
     }
+}
+
+/// The length of an ESP packet: header, IV, padding to a multiple of 4, its length and the next header, ICV.
+fn esp_len(packet: &[u8]) -> usize {
+    8 + 8 + (packet.len() + 2).next_multiple_of(4) + 16
 }
 
 fn signed(value: u64) -> i64 {

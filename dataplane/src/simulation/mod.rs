@@ -6,31 +6,42 @@
 //! | `world` | what moves: time, frames, stations |
 //! | `story` | what a test says to a world, and asks it |
 //! | `laws` | what holds after every step |
-//! | `plan` | the configuration: reloads, isolation |
+//! | [`plan`] | the configuration: reloads, isolation |
+//! | [`relay`] | the workers and the far ends of their NICs |
 //! | [`municipality`] | a tenant as most tests want it |
 //! | [`office`] | a municipal router and the office behind it |
+//! | `wireguard_router`, [`esp_router`] | what such a router speaks |
+//! | [`key_exchange`] | the control plane's part with IPsec, played by hand |
 //! | [`stations`] | VLANs with their gateways |
 //! | [`cable`] | cables with weather |
 //! | [`canary`] | payloads that say whose they are |
 //! | [`packets`] | packets as hosts make and read them |
+//! | [`fragments`] | packets in fragments, and how a host puts them together |
 //! | [`counts`] | all counters, and exact changes of them |
 
 pub mod cable;
 pub mod canary;
 pub mod counts;
+pub mod esp_router;
+pub mod fragments;
+pub mod key_exchange;
 mod laws;
 pub mod municipality;
 pub mod office;
 pub mod packets;
-mod plan;
+pub mod plan;
+pub mod relay;
 pub mod stations;
 mod story;
+mod wireguard_router;
 mod world;
 
 pub use cable::Weather;
 pub use canary::Owner;
 pub use counts::Counts;
-pub use municipality::municipality;
+pub use municipality::{ipsec_municipality, municipality};
 pub use packets::{at, ip, network};
 pub use plan::Plan;
-pub use world::{Dimensions, World};
+pub use relay::Dimensions;
+pub use wireguard_router::advance_clock;
+pub use world::{Recorded, World};

@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 use std::num::{NonZeroU16, NonZeroU32};
 
 use crate::router_config::{
-    Allow, AttachmentConfig, AttachmentId, CallbackConfig, EndpointId, Limits, OfficePrefix, PortId, PortMap, RateConfig, RuleState,
-    SecretKey, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
+    Allow, AttachmentConfig, AttachmentId, CallbackConfig, EndpointId, Filtering, Limits, OfficePrefix, PortId, PortMap, RateConfig,
+    RuleState, SecretKey, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TrafficClass, TunnelConfig, TunnelKind, Vlan,
+    VlanId,
 };
 use crate::simulation::packets::{ip, network};
 use crate::tunnel::wireguard;
@@ -16,6 +17,8 @@ pub const ACCESS: PortId = PortId(0);
 pub const AWS: PortId = PortId(1);
 /// The other port with VLANs.
 pub const GCP: PortId = PortId(2);
+/// The IPsec endpoint of a world that has one.
+pub const IPSEC: EndpointId = EndpointId(1);
 /// Largest inner packet.
 pub const TUNNEL_MTU: u16 = 1_420;
 
@@ -66,6 +69,7 @@ pub fn service(name: &str, class: TrafficClass, office_side: &str, cloud_side: &
         office_side: network(office_side),
         cloud_side: network(cloud_side),
         allow: open(443),
+        filtering: Filtering::default(),
         state: RuleState::Open,
     }
 }
@@ -111,11 +115,18 @@ pub fn municipality(name: &str, vlan: u16) -> TenantConfig {
             source(LgwanConnected, pairs(&[("198.51.100.25", "10.254.1.20"), ("198.51.100.26", "10.254.1.21")])),
         ],
         callbacks: vec![printer],
-        limits: Limits { sessions: nonzero(1_000), new_sessions_per_second: nonzero(500) },
+        limits: Limits { sessions: nonzero(1_000), ports: nonzero(1_000), new_sessions_per_second: nonzero(500) },
         rate: RateConfig::default(),
         isolated: false,
         isolated_classes: [false; TrafficClass::COUNT],
     }
+}
+
+/// As [`municipality`], with an IPsec router.
+#[must_use]
+pub fn ipsec_municipality(name: &str, vlan: u16) -> TenantConfig {
+    let main = TunnelConfig { name: "main".into(), endpoint: IPSEC, mtu: TUNNEL_MTU, kind: TunnelKind::Ipsec };
+    TenantConfig { tunnels: vec![main], ..municipality(name, vlan) }
 }
 
 /// A limit.

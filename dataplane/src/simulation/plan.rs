@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use crate::counters::{PortCounters, TenantCounters};
-use crate::router_config::{EndpointConfig, EndpointKind, PortConfig, RouterConfig, SecretKey, TenantConfig, TenantEntry};
+use crate::router_config::{EndpointConfig, EndpointKind, PortConfig, RouterConfig, SecretKey, TenantConfig, TenantEntry, TunnelKind};
 use crate::simulation::municipality::{ACCESS, listen};
 use crate::simulation::packets::{ip, network};
 use ipnetwork::Ipv4Network;
@@ -16,15 +16,20 @@ pub struct Plan {
     pub tenants: Vec<TenantConfig>,
     /// The relay's private key.
     pub relay_key: SecretKey,
-    /// UDP port of a second endpoint with a key of its own, which no tenant uses.
+    /// There is an IPsec endpoint on the access port (true at the start where a tenant has an IPsec tunnel).
+    pub ipsec: bool,
+    /// UDP port of a second WireGuard endpoint with a key of its own, which no tenant uses.
     pub spare_port: Option<NonZeroU16>,
     /// Destinations of conventional LGWAN traffic.
     pub conventional_lgwan: Vec<Ipv4Network>,
 }
 
 impl Plan {
-    pub(super) fn new(tenants: Vec<TenantConfig>) -> Self {
-        Self { tenants, relay_key: SecretKey([0x77; 32]), spare_port: None, conventional_lgwan: vec![network("192.0.2.128/25")] }
+    /// These tenants, and nothing out of the ordinary.
+    #[must_use]
+    pub fn new(tenants: Vec<TenantConfig>) -> Self {
+        let ipsec = tenants.iter().flat_map(|tenant| &tenant.tunnels).any(|tunnel| tunnel.kind == TunnelKind::Ipsec);
+        Self { tenants, relay_key: SecretKey([0x77; 32]), ipsec, spare_port: None, conventional_lgwan: vec![network("192.0.2.128/25")] }
     }
 
     /// The tenant called `name`.
@@ -37,7 +42,8 @@ impl Plan {
 }
 
 /// The ports of every world.
-pub(super) fn ports(mtu: u16) -> Vec<PortConfig> {
+#[must_use]
+pub fn ports(mtu: u16) -> Vec<PortConfig> {
     let port = |name: &str, access: bool| PortConfig {
         name: name.into(),
         address: access.then(|| network("192.0.2.1/25")),
@@ -49,7 +55,8 @@ pub(super) fn ports(mtu: u16) -> Vec<PortConfig> {
 }
 
 /// The configuration that `plan` describes. Tenants that did not change keep their `Arc`, all that stay keep their counters.
-pub(super) fn compile(plan: &Plan, ports: &[PortConfig], old: &[TenantEntry]) -> RouterConfig {
+#[must_use]
+pub fn compile(plan: &Plan, ports: &[PortConfig], old: &[TenantEntry]) -> RouterConfig {
     let kind = EndpointKind::WireGuard { listen: listen(), private_key: plan.relay_key.clone() };
     let entry = |tenant: &TenantConfig| {
         let old = old.iter().find(|entry| entry.config.name == tenant.name);
@@ -66,6 +73,8 @@ pub(super) fn compile(plan: &Plan, ports: &[PortConfig], old: &[TenantEntry]) ->
         }
     };
     let mut endpoints = vec![EndpointConfig { name: "tokyo-a".into(), port: ACCESS, kind }];
+    // In this order: tenants name the IPsec endpoint by its number.
+    endpoints.extend(plan.ipsec.then(|| EndpointConfig { name: "tokyo-ipsec".into(), port: ACCESS, kind: EndpointKind::Ipsec }));
     endpoints.extend(plan.spare_port.map(|listen| {
         let kind = EndpointKind::WireGuard { listen, private_key: SecretKey([0x78; 32]) };
         EndpointConfig { name: "tokyo-b".into(), port: ACCESS, kind }
@@ -74,6 +83,7 @@ pub(super) fn compile(plan: &Plan, ports: &[PortConfig], old: &[TenantEntry]) ->
         ports: ports.to_vec(),
         endpoints,
         conventional_lgwan: plan.conventional_lgwan.clone(),
+        reserved_ports: Vec::new(),
         tenants: plan.tenants.iter().map(entry).collect(),
     }
 }

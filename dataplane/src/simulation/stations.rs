@@ -3,9 +3,13 @@
 use std::net::Ipv4Addr;
 
 use crate::router_config::{PortId, Vlan};
+use crate::simulation::fragments::{self, Reassembly};
 use crate::simulation::packets;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{self, Ethernet, MacAddr};
+
+/// Largest packet that a host in a cloud sends.
+const LINE_MTU: usize = 1_500;
 
 /// A frame: header, then `payload`.
 #[must_use]
@@ -36,7 +40,8 @@ pub fn relay_mac(port: PortId) -> MacAddr {
 }
 
 /// The answer to an ARP request, if it asks for one of `addresses`.
-pub(super) fn answer_arp(payload: &[u8], header: &Ethernet, own: MacAddr, addresses: impl Fn(Ipv4Addr) -> bool) -> Option<Vec<u8>> {
+#[must_use]
+pub fn answer_arp(payload: &[u8], header: &Ethernet, own: MacAddr, addresses: impl Fn(Ipv4Addr) -> bool) -> Option<Vec<u8>> {
     let arp = Arp::parse(payload, header.source).ok()?;
     if arp.operation != Operation::Request || !addresses(arp.target) || arp.sender == arp.target {
         return None;
@@ -59,6 +64,7 @@ pub struct Cloud {
     pub answers: bool,
     pub(super) outbox: Vec<Vec<u8>>,
     inbox: Vec<Vec<u8>>,
+    reassembly: Reassembly,
     arps: Vec<Arp>,
 }
 
@@ -71,7 +77,8 @@ impl Cloud {
         };
         let ([high, low], [_, c]) = (b.to_be_bytes(), a.to_be_bytes());
         let mac = MacAddr([6, port.0, 0, c, high, low]);
-        Self { port, vlan, mac, stations: vec![gateway], answers: false, outbox: Vec::new(), inbox: Vec::new(), arps: Vec::new() }
+        let (outbox, inbox, reassembly, arps) = (Vec::new(), Vec::new(), Reassembly::default(), Vec::new());
+        Self { port, vlan, mac, stations: vec![gateway], answers: false, outbox, inbox, reassembly, arps }
     }
 
     /// Send an IPv4 packet to the relay.
@@ -106,6 +113,8 @@ impl Cloud {
         std::mem::take(&mut self.arps)
     }
 
+    /// # Panics
+    /// Where the relay gives it fragments that overlap.
     pub(super) fn receive(&mut self, header: &Ethernet, payload: &[u8]) {
         if header.ethertype == ethernet::ARP {
             self.arps.extend(Arp::parse(payload, header.source));
@@ -113,9 +122,9 @@ impl Cloud {
             self.outbox.extend(answer);
         } else {
             self.inbox.push(payload.to_vec());
-            if let (true, Some(answer)) = (self.answers, packets::answer(payload)) {
-                self.send(&answer);
-            }
+            let whole = self.reassembly.take(payload).unwrap_or_else(|overlap| panic!("in a cloud: {overlap}"));
+            let answer = whole.filter(|_| self.answers).and_then(|whole| packets::answer(&whole));
+            answer.iter().flat_map(|answer| fragments::sendable(answer, LINE_MTU)).for_each(|packet| self.send(&packet));
         }
     }
 }

@@ -13,9 +13,9 @@ use crate::simulation::municipality::{ACCESS, listen};
 use crate::simulation::office::Office;
 use crate::simulation::plan::{self, Plan};
 use crate::simulation::stations::Cloud;
-use crate::simulation::world::World;
+use crate::simulation::world::{Recorded, World};
 use crate::time::Instant;
-use crate::worker::control::{Command, Event, SnapshotRequest};
+use crate::worker::control::{Command, Event};
 use crate::worker::{FrameAudit, Worker, steering};
 
 impl World {
@@ -116,20 +116,14 @@ impl World {
 
     /// Ask the worker that owns the tenant for something; the first one where no tenant is named.
     pub fn command(&mut self, command: Command) {
-        let tenant = match &command {
-            Command::Initiate { tenant, .. } => Some(tenant),
-            Command::Snapshot { request: SnapshotRequest::Sessions { tenant, .. }, .. } => Some(tenant),
-            Command::Snapshot { request: SnapshotRequest::Tunnels { tenant, .. } | SnapshotRequest::Neighbors { tenant, .. }, .. } => {
-                tenant.as_ref()
-            }
-        };
-        let worker = tenant.map_or(WorkerId(0), |tenant| steering::owner(tenant, self.workers.len()));
+        let worker = command.tenant().map_or(WorkerId(0), |tenant| steering::owner(tenant, self.workers.len()));
         assert!(self.commands[worker.index()].push(command).is_ok(), "the ring has room");
     }
 
     /// The next event of any worker.
     pub fn event(&mut self) -> Option<Event> {
-        self.events.iter_mut().find_map(|events| events.pop().ok())
+        self.take_events();
+        self.told.pop_front()
     }
 
     /// The worker that owns a tenant.
@@ -153,6 +147,16 @@ impl World {
     /// Take the datagrams, and other IPv4 packets, that the relay sent to where no office is.
     pub fn strays(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.strays)
+    }
+
+    /// Record every frame that the relay transmits from now on.
+    pub fn record(&mut self) {
+        self.recorded = Some(Vec::new());
+    }
+
+    /// Take the frames that were recorded until now.
+    pub fn recorded(&mut self) -> Vec<Recorded> {
+        self.recorded.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The frame of memory that the last frame sent over a port lay in, and the address of its first byte.

@@ -1,30 +1,30 @@
 //! [`World`]: what moves.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{RngCore, SeedableRng};
 use rtrb::{Consumer, Producer};
 
 use crate::counters::WorkerCounters;
-use crate::nic::Nic;
-use crate::nic::memory::{MemoryNic, MemoryWire};
-use crate::packet::FramePool;
+use crate::nic::memory::MemoryWire;
 use crate::publish::Publisher;
-use crate::router_config::{PortConfig, PortId, RouterConfig, TenantConfig, TenantEntry, TunnelKind, Vlan};
+use crate::router_config::{PortConfig, RouterConfig, TenantConfig, TenantEntry, TunnelKind, Vlan};
 use crate::simulation::cable::Cable;
 use crate::simulation::municipality::{ACCESS, office_key};
-use crate::simulation::office::Office;
-use crate::simulation::packets::udp;
+use crate::simulation::office::{NO_UDP, Office};
 use crate::simulation::plan::{self, Plan};
+use crate::simulation::relay::{Dimensions, Relay};
 use crate::simulation::stations::{Cloud, answer_arp, frame, relay_mac};
+use crate::simulation::wireguard_router;
 use crate::time::{Duration, Instant};
 use crate::tunnel::wireguard;
 use crate::wire::ethernet::{self, Ethernet, MacAddr};
 use crate::wire::underlay;
+use crate::worker::Worker;
 use crate::worker::control::{Command, Event};
-use crate::worker::{Links, PortQueues, Worker, WorkerParts};
 
 /// The offices' routers look at their timers this often.
 const OFFICE_TICK: Duration = Duration::from_millis(250);
@@ -32,27 +32,6 @@ const OFFICE_TICK: Duration = Duration::from_millis(250);
 const MAX_ROUNDS: usize = 10_000;
 /// The access network's gateway.
 const ACCESS_GATEWAY_MAC: MacAddr = MacAddr([6, 0, 0, 0, 0, 126]);
-
-/// How much memory a world's relay has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Dimensions {
-    /// Frames of memory.
-    pub frames: u32,
-    /// Slots of each ring of each NIC.
-    pub ring: usize,
-    /// MTU of the ports.
-    pub mtu: u16,
-    /// Workers, which share the frames.
-    pub workers: usize,
-    /// Queues of each NIC, dealt out to the workers in turn.
-    pub queues: usize,
-}
-
-impl Default for Dimensions {
-    fn default() -> Self {
-        Self { frames: 512, ring: 64, mtu: 1_500, workers: 1, queues: 1 }
-    }
-}
 
 /// The world.
 pub struct World {
@@ -66,6 +45,9 @@ pub struct World {
     pub(super) workers: Vec<Worker>,
     pub(super) commands: Vec<Producer<Command>>,
     pub(super) events: Vec<Consumer<Event>>,
+    /// Events that a key exchange took off the rings.
+    pub(super) told: VecDeque<Event>,
+    pub(super) last_install: u64,
     pub(super) publisher: Publisher<RouterConfig>,
     pub(super) plan: Plan,
     pub(super) ports: Vec<PortConfig>,
@@ -83,9 +65,22 @@ pub struct World {
     pub(super) strays: Vec<Vec<u8>>,
     /// Frame and address of the bytes of what the relay transmitted last on each port.
     pub(super) last_transmitted: Vec<Option<(u32, usize)>>,
+    /// What the relay transmitted, where somebody wants to look at it later.
+    pub(super) recorded: Option<Vec<Recorded>>,
     pub(super) delivered: u64,
     pub(super) collected: u64,
     next_office_tick: Instant,
+}
+
+/// A frame that the relay transmitted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    /// When.
+    pub at: Instant,
+    /// Over which port.
+    pub port: usize,
+    /// From the Ethernet header on.
+    pub bytes: Vec<u8>,
 }
 
 impl World {
@@ -118,7 +113,7 @@ impl World {
         let tenants = config.tenants.clone();
         let publisher = Publisher::new(config);
         let mut random = SmallRng::seed_from_u64(seed);
-        let Relay { workers, commands, events, counters, wires } = build(&ports, dimensions, &publisher, &mut random, now);
+        let Relay { workers, commands, events, counters, wires } = Relay::new(&ports, dimensions, &publisher, &mut random, now);
         let cables = || ports.iter().map(|_| Cable::default()).collect();
         let mut world = Self {
             seed,
@@ -129,6 +124,8 @@ impl World {
             workers,
             commands,
             events,
+            told: VecDeque::new(),
+            last_install: 0,
             publisher,
             plan,
             tenants,
@@ -141,6 +138,7 @@ impl World {
             clouds: Vec::new(),
             strays: Vec::new(),
             last_transmitted: vec![None; ports.len()],
+            recorded: None,
             delivered: 0,
             collected: 0,
             next_office_tick: now,
@@ -154,12 +152,18 @@ impl World {
     pub fn bring_up(&mut self) {
         self.run(Duration::from_millis(600));
         for index in 0..self.offices.len() {
-            self.offices[index].connect();
+            if self.offices[index].is_ipsec() {
+                let name = self.offices[index].name.clone();
+                self.exchange_keys(&name);
+                self.send_keepalive(&name);
+            } else {
+                self.offices[index].connect();
+            }
             self.run(Duration::from_millis(30));
         }
         self.run(Duration::from_millis(300));
         self.clouds.iter_mut().for_each(|cloud| drop((cloud.received(), cloud.arps())));
-        self.offices.iter_mut().for_each(|office| drop(office.received()));
+        self.offices.iter_mut().for_each(|office| drop((office.received(), office.ike())));
     }
 
     /// Stations for tenants that have none yet: an office each, and a network for each VLAN.
@@ -168,8 +172,13 @@ impl World {
         for tenant in &self.plan.tenants {
             if !self.offices.iter().any(|office| *office.name == *tenant.name) {
                 let number = u8::try_from(self.offices.len() + 10).expect("a few tenants");
-                let outer = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, number), 51_820);
-                self.offices.push(Office::new(&tenant.name, &office_key(&tenant.name), relay, outer, u32::from(number)));
+                let outer = |port| SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, number), port);
+                self.offices.push(match tenant.tunnels[0].kind {
+                    TunnelKind::WireGuard { .. } => {
+                        Office::wireguard(&tenant.name, &office_key(&tenant.name), relay, outer(51_820), u32::from(number))
+                    }
+                    TunnelKind::Ipsec => Office::ipsec(&tenant.name, outer(4_500)),
+                });
             }
             for attachment in &tenant.attachments {
                 let is_it = |cloud: &&mut Cloud| cloud.port == attachment.port && cloud.vlan == attachment.vlan;
@@ -198,7 +207,7 @@ impl World {
     /// Move the clocks and nothing else.
     pub fn jump(&mut self, by: Duration) {
         self.now = self.now + by;
-        wireguard::advance_library_clock(by);
+        wireguard_router::advance_clock(by);
     }
 
     /// Everything that happens at this moment, until nothing more does.
@@ -244,9 +253,9 @@ impl World {
         let mut frames = Vec::new();
         let relay = self.relay();
         for office in &mut self.offices {
-            for (source, datagram) in office.outbox.drain(..) {
-                let packet = udp(source, relay, &datagram);
-                frames.push((ACCESS, frame(Vlan::Untagged, access_mac(*source.ip()), relay_mac(ACCESS), ethernet::IPV4, &packet)));
+            for outgoing in office.outbox.drain(..) {
+                let (mac, packet) = (access_mac(*outgoing.source.ip()), outgoing.packet(*relay.ip()));
+                frames.push((ACCESS, frame(Vlan::Untagged, mac, relay_mac(ACCESS), ethernet::IPV4, &packet)));
             }
         }
         for cloud in &mut self.clouds {
@@ -281,6 +290,9 @@ impl World {
                 self.collected += 1;
                 self.last_transmitted[port] = Some(place);
                 self.judge_transmitted(port, &bytes);
+                if let Some(recorded) = &mut self.recorded {
+                    recorded.push(Recorded { at: self.now, port, bytes: bytes.clone() });
+                }
                 self.from_relay[port].put(bytes, self.now, &mut self.random);
             }
         }
@@ -323,11 +335,15 @@ impl World {
             Ok(underlay::Outer::Udp(datagram)) => {
                 let inside = &payload[underlay::HEADERS_LEN..][..datagram.payload_len];
                 match self.offices.iter().position(|office| office.outer == datagram.destination) {
-                    Some(office) => {
-                        if let Some(packet) = self.offices[office].receive(inside) {
-                            self.judge_in_office(office, &packet);
-                        }
-                    }
+                    Some(office) => self.arrive_at_office(office, datagram.source.port(), inside),
+                    None => self.strays.push(payload.to_vec()),
+                }
+            }
+            Ok(underlay::Outer::Esp(esp)) => {
+                let inside = &payload[underlay::IPV4_LEN..][..esp.payload_len];
+                let is_it = |office: &Office| !office.in_udp && *office.outer.ip() == destination;
+                match self.offices.iter().position(is_it) {
+                    Some(office) => self.arrive_at_office(office, NO_UDP, inside),
                     None => self.strays.push(payload.to_vec()),
                 }
             }
@@ -335,56 +351,20 @@ impl World {
         }
     }
 
+    fn arrive_at_office(&mut self, office: usize, from: u16, datagram: &[u8]) {
+        if let Some(packet) = self.offices[office].receive(from, datagram) {
+            self.judge_in_office(office, &packet);
+        }
+    }
+
     /// The name of the tenant whose tunnel an office's key belongs to now.
     pub(super) fn tenant_of_key(&self, key: [u8; 32]) -> Option<&str> {
         let has = |tenant: &&TenantConfig| {
-            tenant.tunnels.iter().any(|tunnel| {
-                let TunnelKind::WireGuard { public_key, .. } = &tunnel.kind;
-                *public_key == key
-            })
+            let is_its = |kind: &TunnelKind| matches!(kind, TunnelKind::WireGuard { public_key, .. } if *public_key == key);
+            tenant.tunnels.iter().any(|tunnel| is_its(&tunnel.kind))
         };
         self.plan.tenants.iter().find(has).map(|tenant| &*tenant.name)
     }
-}
-
-/// The workers, and what the world holds of them.
-struct Relay {
-    workers: Vec<Worker>,
-    commands: Vec<Producer<Command>>,
-    events: Vec<Consumer<Event>>,
-    counters: Vec<Arc<WorkerCounters>>,
-    wires: Vec<Vec<MemoryWire>>,
-}
-
-fn build(ports: &[PortConfig], dimensions: Dimensions, publisher: &Publisher<RouterConfig>, random: &mut SmallRng, now: Instant) -> Relay {
-    let mut pools = FramePool::shared(dimensions.frames, dimensions.workers).expect("memory for frames");
-    let links = Links::between(&pools);
-    let (mut nics, mut wires) = (Vec::new(), Vec::new());
-    for (number, port) in (0u8..).zip(ports) {
-        let mac = relay_mac(PortId(number));
-        let mut of_workers: Vec<Vec<Box<dyn Nic>>> = pools.iter().map(|_| Vec::new()).collect();
-        let mut of_queues = Vec::new();
-        for queue in 0..dimensions.queues {
-            let worker = queue % pools.len();
-            let (nic, wire) = MemoryNic::new(&port.name, mac.0, dimensions.mtu, dimensions.ring, &mut pools[worker]);
-            of_workers[worker].push(Box::new(nic));
-            of_queues.push(wire);
-        }
-        nics.push(of_workers);
-        wires.push(of_queues);
-    }
-    let mut relay = Relay { workers: Vec::new(), commands: Vec::new(), events: Vec::new(), counters: Vec::new(), wires };
-    for ((ports, pool), links) in PortQueues::deal(nics, &links).into_iter().zip(pools).zip(links) {
-        let counters = Arc::new(WorkerCounters::default());
-        let (config, seed) = (publisher.reader(), random.next_u64());
-        let parts = WorkerParts { ports, links, pool, config, counters: Arc::clone(&counters), seed, cpu: None };
-        let (worker, commands, events) = Worker::new(parts, now);
-        relay.workers.push(worker);
-        relay.commands.push(commands);
-        relay.events.push(events);
-        relay.counters.push(counters);
-    }
-    relay
 }
 
 /// Where a NIC puts a frame: by its addresses and ports, which are not a tenant's, and so that a flow stays in its queue.

@@ -3,7 +3,10 @@
 //! There is no table in which two tenants' flows meet. Whoever holds `&mut Tenant` can reach this tenant's state and no other's.
 
 mod ceiling;
+mod fragments;
+mod interfaces;
 mod policy;
+mod prefetch;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,17 +16,16 @@ use ipnetwork::Ipv4Network;
 use crate::counters::{TenantCounters, TunnelCounters};
 use crate::drop_reason::DropReason;
 use crate::link::Interface;
-use crate::nat::{Direction, Endpoint, Nat, NewFlow, SessionId};
-use crate::prefetch;
+use crate::nat::{Direction, Endpoint, Nat, NewFlow, PortHalf, SessionId};
 use crate::rate::{Rate, TokenBucket};
-use crate::router_config::{
-    AttachmentConfig, AttachmentId, CallbackConfig, EndpointId, SourceTranslation, TenantConfig, TenantEntry, TrafficClass, TunnelId,
-};
+use crate::router_config::{AttachmentId, CallbackConfig, EndpointId, TenantConfig, TenantEntry, TrafficClass, TunnelId};
 use crate::time::Instant;
 use crate::tunnel::{AnyTunnel, Tunnel};
 use crate::wire::inner::Inner;
 
 use ceiling::Ceiling;
+pub use fragments::{FragmentOrigin, Fragments, Passing, Places};
+use interfaces::{interface, owned};
 pub use policy::{Opening, Policy};
 
 /// Next hops of one VLAN: the gateway and the hosts beside it.
@@ -36,8 +38,6 @@ const ICMP_ERRORS: Rate = Rate::per_second(100);
 pub struct TenantTunnel {
     /// The tunnel.
     pub tunnel: AnyTunnel,
-    /// Its number in the tunnel table.
-    pub index: u32,
     /// The relay's end, as configured.
     pub endpoint: EndpointId,
     /// Largest inner packet in bytes, as configured.
@@ -69,6 +69,8 @@ pub struct Tenant {
     pub attachments: Vec<Interface>,
     /// Its sessions and mappings.
     pub nat: Nat,
+    /// Its datagrams that come in fragments.
+    pub fragments: Fragments,
     policy: Policy,
     /// Counts the tenant's configurations; a session of an older one is checked against the new rules.
     generation: u32,
@@ -78,15 +80,20 @@ pub struct Tenant {
     isolated_classes: [bool; TrafficClass::COUNT],
     icmp_errors: TokenBucket,
     ceiling: Ceiling,
+    /// What the last packet to each side went over: prefetching takes it that the next one does so too.
+    last_tunnel: TunnelId,
+    last_attachment: AttachmentId,
 }
 
 impl Tenant {
-    /// A tenant without state. `seed` makes its random choices its own; `own_ports` are the relay's, which no pool gives out.
+    /// A tenant without state. `seed` makes its random choices its own; `own_ports` are the relay's, which no pool gives out; of the
+    /// others this run of the relay gives out `port_half` first.
     #[must_use]
-    pub fn new(entry: &TenantEntry, tunnels: Vec<TenantTunnel>, own_ports: &[u16], seed: u64, now: Instant) -> Self {
+    pub fn new(entry: &TenantEntry, tunnels: Vec<TenantTunnel>, own_ports: &[u16], port_half: PortHalf, seed: u64, now: Instant) -> Self {
         let config = Arc::clone(&entry.config);
         let mut nat = Nat::new(config.limits, seed);
         nat.set_reserved_ports(own_ports);
+        nat.set_port_half(port_half);
         let policy = Policy::new(&config, &mut nat, now);
         let attachments = config.attachments.iter().map(|attachment| interface(&config, attachment)).collect();
         Self {
@@ -94,6 +101,7 @@ impl Tenant {
             tunnels,
             attachments,
             nat,
+            fragments: Fragments::new(seed.rotate_left(16)),
             policy,
             generation: 0,
             inner_mtu: smallest_mtu(&config),
@@ -101,6 +109,8 @@ impl Tenant {
             isolated_classes: config.isolated_classes,
             icmp_errors: TokenBucket::FULL,
             ceiling: Ceiling::new(config.rate),
+            last_tunnel: TunnelId(0),
+            last_attachment: AttachmentId(0),
             config,
         }
     }
@@ -118,6 +128,7 @@ impl Tenant {
         }
         self.counters = Arc::clone(&entry.counters);
         self.tunnels = tunnels;
+        (self.last_tunnel, self.last_attachment) = (TunnelId(0), AttachmentId(0));
         self.nat.set_limits(self.config.limits);
         self.ceiling.change(self.config.rate);
         self.policy = Policy::new(&self.config, &mut self.nat, now);
@@ -192,12 +203,25 @@ impl Tenant {
         let flow = match self.policy.open_to_office(&self.config, attachment, opening(inner)) {
             // To a translated office address it was meant as an answer; to anything else it never had a chance.
             Err(DropReason::CallbackNotAllowed) if self.is_source_in_cloud(attachment, inner.destination) => {
-                return Err(DropReason::NoSession);
+                self.let_in(attachment, inner, conventional_lgwan)?
             }
             outcome => outcome?,
         };
         self.admit_class(flow.class)?;
         Ok(Flow::New(flow))
+    }
+
+    /// What a packet from the cloud begins under a mapping: the flow that the office could open itself, where filtering lets the cloud go
+    /// first.
+    fn let_in(&self, attachment: AttachmentId, inner: &Inner, conventional_lgwan: &[Ipv4Network]) -> Result<NewFlow, DropReason> {
+        let (class, inside) = self.nat.inside_of(attachment, inner).ok_or(DropReason::NoSession)?;
+        if self.policy.class_of(inside.addr) != Ok(class) {
+            // A reload gave the host to the other class, whose packets a pool of this one never carries.
+            return Err(DropReason::NoSession);
+        }
+        let remote = Endpoint::new(inner.source, inner.source_port);
+        let flow = self.policy.flow_towards(&self.config, conventional_lgwan, (class, attachment, inner.protocol), inside, remote)?;
+        if self.nat.lets_in(&flow) { Ok(flow) } else { Err(DropReason::NoSession) }
     }
 
     /// Let an inner packet of `bytes` pass the tenant's `rate.ceiling`.
@@ -255,7 +279,7 @@ impl Tenant {
         if session.generation == self.generation {
             return Ok(());
         }
-        let permitted = match session.opened_by {
+        let permitted = match session.opened_by() {
             Direction::OfficeToCloud => {
                 let opening = Opening { protocol: session.protocol, source: session.office, destination: session.office_remote };
                 let class = self.policy.class_of(session.office.addr);
@@ -268,7 +292,7 @@ impl Tenant {
         };
         match permitted {
             Ok(flow) if self.nat.is_of_flow(id, &flow) => {
-                self.nat.confirm(id, flow.rule, self.generation);
+                self.nat.confirm(id, &flow, self.generation);
                 Ok(())
             }
             // An operator's cut-off and a date are told by their names; the session waits for its end, or for its rule.
@@ -330,64 +354,42 @@ impl Tenant {
         self.attachments[usize::from(attachment.0)].mtu
     }
 
+    /// Largest packet that every one of its attachments carries, in bytes.
+    #[must_use]
+    pub fn smallest_cloud_mtu(&self) -> u16 {
+        self.attachments.iter().map(|attachment| attachment.mtu).min().unwrap_or(u16::MAX)
+    }
+
     /// Whether `tunnel` can carry a packet now.
     ///
     /// # Errors
     /// [`DropReason::TunnelDown`] or [`DropReason::TunnelPeerAddressUnknown`].
     pub fn ready(&self, tunnel: TunnelId, now: Instant) -> Result<(), DropReason> {
-        let tunnel = &self.tunnels[usize::from(tunnel.0)].tunnel;
-        if tunnel.peer().is_none() {
-            return Err(DropReason::TunnelPeerAddressUnknown);
+        match &self.tunnels[usize::from(tunnel.0)].tunnel {
+            AnyTunnel::WireGuard(tunnel) if tunnel.peer().is_none() => Err(DropReason::TunnelPeerAddressUnknown),
+            tunnel if tunnel.is_up(now) => Ok(()),
+            _ => Err(DropReason::TunnelDown),
         }
-        if tunnel.is_up(now) { Ok(()) } else { Err(DropReason::TunnelDown) }
     }
 
     /// Which of its tunnels carries a packet back to the office: the first that is up, in the order of the configuration.
     #[must_use]
-    pub fn return_tunnel(&self, now: Instant) -> TunnelId {
+    pub fn return_tunnel(&mut self, now: Instant) -> TunnelId {
         // There is nothing to choose from one.
-        let choice = if self.tunnels.len() > 1 { &self.tunnels[..] } else { &[] };
-        let up = (0u8..).zip(choice).find(|(_, tunnel)| tunnel.tunnel.is_up(now));
-        TunnelId(up.map_or(0, |(index, _)| index))
+        if self.tunnels.len() > 1 {
+            let up = (0u8..).zip(&self.tunnels).find(|(_, tunnel)| tunnel.tunnel.is_up(now));
+            self.last_tunnel = TunnelId(up.map_or(0, |(index, _)| index));
+        }
+        self.last_tunnel
     }
 
-    /// Hint that a packet of this tenant comes soon, first of three.
-    pub(crate) fn prefetch(&self) {
-        prefetch::whole(self);
-    }
-
-    /// Second of three; reads what the first asked for.
-    pub(crate) fn prefetch_parts(&self, tunnel: TunnelId, attachment: AttachmentId) {
-        if let Some(slot) = self.tunnels.get(usize::from(tunnel.0)) {
-            slot.tunnel.prefetch();
-            prefetch::start(&slot.counters);
-            prefetch::start(&slot.mtu);
-        }
-        if let Some(interface) = self.attachments.get(usize::from(attachment.0)) {
-            prefetch::whole(interface);
-        }
-        self.policy.prefetch();
-        prefetch::start(&self.counters.office_to_cloud);
-        prefetch::start(&self.counters.cloud_to_office);
-    }
-
-    /// Last of three for a datagram from the office.
-    pub(crate) fn prefetch_from_office(&self, tunnel: TunnelId, datagram: &[u8]) {
-        if let Some(slot) = self.tunnels.get(usize::from(tunnel.0)) {
-            slot.tunnel.prefetch_decapsulate(datagram);
-            prefetch::start(&slot.counters.received);
-        }
-        if let Some(interface) = self.attachments.first() {
-            interface.neighbors.prefetch();
-        }
-    }
-
-    /// Last of three for a packet from the cloud.
-    pub(crate) fn prefetch_from_cloud(&self) {
-        if let Some(slot) = self.tunnels.first() {
-            slot.tunnel.prefetch_encapsulate();
-            prefetch::start(&slot.counters.transmitted);
-        }
+    /// Where a packet to the cloud goes next over `attachment`.
+    ///
+    /// # Errors
+    /// [`DropReason::NextHopUnresolved`].
+    pub fn next_hop(&mut self, attachment: AttachmentId, destination: Ipv4Addr) -> Result<Ipv4Addr, DropReason> {
+        self.last_attachment = attachment;
+        self.attachments[usize::from(attachment.0)].next_hop(destination).ok_or(DropReason::NextHopUnresolved)
     }
 
     /// Whether the relay may send one more ICMP error on this tenant's account.
@@ -419,21 +421,4 @@ fn opening(inner: &Inner) -> Opening {
         source: Endpoint { addr: inner.source, port: inner.source_port },
         destination: Endpoint { addr: inner.destination, port: inner.destination_port },
     }
-}
-
-fn interface(config: &TenantConfig, attachment: &AttachmentConfig) -> Interface {
-    let owned = owned(config, attachment);
-    Interface::new(attachment.port, attachment.vlan, attachment.mtu, attachment.address, Some(attachment.gateway), owned, NEIGHBORS)
-}
-
-/// The translated addresses that hosts on this attachment may ask for: pools, static sources, callback destinations.
-fn owned(config: &TenantConfig, attachment: &AttachmentConfig) -> Vec<Ipv4Network> {
-    let named = |id: AttachmentId| config.attachments.get(usize::from(id.0)).is_some_and(|other| other.name == attachment.name);
-    let sources = config.sources.iter().filter(|source| named(source.attachment)).flat_map(|source| match &source.translation {
-        SourceTranslation::Napt(prefixes) => prefixes.clone(),
-        SourceTranslation::Static(pairs) => pairs.iter().map(|(_, cloud)| Ipv4Network::from(*cloud)).collect(),
-        SourceTranslation::Keep => Vec::new(),
-    });
-    let callbacks = config.callbacks.iter().filter(|callback| named(callback.attachment)).map(|callback| Ipv4Network::from(callback.to));
-    sources.chain(callbacks).collect()
 }

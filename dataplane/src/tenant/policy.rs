@@ -10,7 +10,8 @@ use crate::drop_reason::DropReason;
 use crate::nat::{Direction, Endpoint, Nat, NewFlow, PoolId, PoolKey, PoolKind, RuleId, Source};
 use crate::prefetch;
 use crate::router_config::{
-    Allow, AttachmentId, CallbackConfig, OfficePrefix, PortMap, RuleState, ServiceConfig, SourceTranslation, TenantConfig, TrafficClass,
+    Allow, AttachmentId, CallbackConfig, Filtering, OfficePrefix, PortMap, RuleState, ServiceConfig, SourceTranslation, TenantConfig,
+    TrafficClass,
 };
 use crate::time::Instant;
 use crate::wire::inner::Protocol;
@@ -68,6 +69,9 @@ impl Policy {
             .collect();
         let used: Vec<PoolId> = source_pools.iter().flatten().chain(&callback_pools).copied().collect();
         nat.retain_pools(&used, now);
+        if config.services.iter().any(asks_for_contacts) {
+            nat.remember_contacts();
+        }
         Self { office, services, source_pools, callback_pools }
     }
 
@@ -105,15 +109,50 @@ impl Policy {
         let translated_source = self.source(config, class, service.attachment, opening.source.addr)?;
         Ok(NewFlow {
             opened_by: Direction::OfficeToCloud,
+            begun_by: Direction::OfficeToCloud,
+            filtering: filtering(service, opening.protocol),
             class,
             rule: RuleId::Service(rule),
             attachment: service.attachment,
             protocol: opening.protocol,
             source: opening.source,
             destination: opening.destination,
-            translated_destination: Endpoint { addr: counterpart(service, opening.destination.addr), port },
+            translated_destination: Endpoint { addr: counterpart(opening.destination.addr, service.cloud_side), port },
             translated_source,
         })
+    }
+
+    /// The flow that the office would open by sending from `inside` to what the cloud behind `attachment` knows as `remote`, for a packet
+    /// that comes the other way first.
+    ///
+    /// # Errors
+    /// [`DropReason::NoSession`] where no service of the class leads there, or why it is not in force.
+    pub fn flow_towards(
+        &self,
+        config: &TenantConfig,
+        conventional_lgwan: &[Ipv4Network],
+        (class, attachment, protocol): (TrafficClass, AttachmentId, Protocol),
+        inside: Endpoint,
+        remote: Endpoint,
+    ) -> Result<NewFlow, DropReason> {
+        let mut refused = None;
+        let services = self.services.iter().map(|index| &config.services[usize::from(*index)]);
+        let leads_there = |service: &&ServiceConfig| {
+            (service.class, service.attachment) == (class, attachment) && service.cloud_side.contains(remote.addr)
+        };
+        for service in services.filter(leads_there) {
+            let Some(port) = asked_for(&service.allow, protocol, remote.port) else { continue };
+            let destination = Endpoint { addr: counterpart(remote.addr, service.office_side), port };
+            // The rules decide as for a packet of the office: another of them may stand before this one.
+            match self.open_to_cloud(config, conventional_lgwan, class, Opening { protocol, source: inside, destination }) {
+                Ok(flow) if (flow.attachment, flow.translated_destination) == (attachment, remote) => {
+                    return Ok(NewFlow { begun_by: Direction::CloudToOffice, ..flow });
+                }
+                Err(reason @ (DropReason::ServiceIsolated | DropReason::RuleNotValidNow)) => refused = Some(more_telling(refused, reason)),
+                _ => {}
+            }
+        }
+        Err(refused.unwrap_or(DropReason::NoSession))
     }
 
     /// The service in force that opens this, or the reason of the one that came nearest.
@@ -174,6 +213,8 @@ impl Policy {
             let kept = callback.source == opening.source.addr;
             return Ok(NewFlow {
                 opened_by: Direction::CloudToOffice,
+                begun_by: Direction::CloudToOffice,
+                filtering: Filtering::AddressAndPortDependent,
                 class: callback.class,
                 rule: RuleId::Callback(index),
                 attachment,
@@ -202,10 +243,28 @@ fn more_telling(known: Option<DropReason>, reason: DropReason) -> DropReason {
     known.filter(|known| *known == DropReason::ServiceIsolated).unwrap_or(reason)
 }
 
-/// The cloud-side address that stands where `office_side` stands in its prefix.
-fn counterpart(service: &ServiceConfig, office_side: Ipv4Addr) -> Ipv4Addr {
-    let host_bits = !u32::from(service.office_side.mask());
-    Ipv4Addr::from(u32::from(service.cloud_side.network()) | (u32::from(office_side) & host_bits))
+/// The address that stands in `prefix`, one of a service's two of the same length, where `address` stands in the other.
+fn counterpart(address: Ipv4Addr, prefix: Ipv4Network) -> Ipv4Addr {
+    let host_bits = !u32::from(prefix.mask());
+    Ipv4Addr::from(u32::from(prefix.network()) | (u32::from(address) & host_bits))
+}
+
+/// Address-dependent filtering lets other ports of an address in. Where a service opens a single port there are none: it is the same as
+/// address-and-port-dependent then, which needs to remember nothing.
+fn filtering(service: &ServiceConfig, protocol: Protocol) -> Filtering {
+    let ports = service.allow.iter().map(|allow| match (allow, protocol) {
+        (Allow::Tcp(map), Protocol::Tcp) | (Allow::Udp(map), Protocol::Udp) => map.from.len(),
+        _ => 0,
+    });
+    match service.filtering {
+        Filtering::AddressDependent if ports.sum::<usize>() < 2 => Filtering::AddressAndPortDependent,
+        filtering => filtering,
+    }
+}
+
+/// Whether contacts have to be remembered for it.
+fn asks_for_contacts(service: &ServiceConfig) -> bool {
+    [Protocol::Tcp, Protocol::Udp].into_iter().any(|protocol| filtering(service, protocol) == Filtering::AddressDependent)
 }
 
 fn callback_port(callback: &CallbackConfig, attachment: AttachmentId, opening: Opening) -> Option<u16> {
@@ -213,6 +272,18 @@ fn callback_port(callback: &CallbackConfig, attachment: AttachmentId, opening: O
         && callback.to == opening.destination.addr
         && callback.from.iter().any(|prefix| prefix.contains(opening.source.addr));
     if matches { allowed(&callback.allow, opening.protocol, opening.destination.port) } else { None }
+}
+
+/// The destination port that the office uses for what becomes `port`; `None` where none does. Echoes come from no port.
+fn asked_for(allow: &[Allow], protocol: Protocol, port: u16) -> Option<u16> {
+    let unmapped = |map: &PortMap| {
+        let from = map.from.start().checked_add(port.checked_sub(map.to)?)?;
+        map.from.contains(&from).then_some(from)
+    };
+    allow.iter().find_map(|allow| match (allow, protocol) {
+        (Allow::Tcp(map), Protocol::Tcp) | (Allow::Udp(map), Protocol::Udp) => unmapped(map),
+        _ => None,
+    })
 }
 
 /// The destination port that an opened port becomes; `None` where it is not opened. An echo's identifier stays.

@@ -1,4 +1,4 @@
-//! How many handshakes of one source are worked on: a bucket for each source, in a table that a flood of forged sources can neither
+//! How many handshakes, or IKE messages, of one source are worked on: a bucket for each source, in a table that a flood of forged sources can neither
 //! grow nor slow down.
 
 use std::hash::{BuildHasher, RandomState};
@@ -59,6 +59,7 @@ pub struct SourceLimiter {
     entries: Box<[[Entry; WAYS]]>,
     /// Keyed at random, so that nobody can choose sources that meet in one set.
     hash: RandomState,
+    rate: Rate,
 }
 
 impl Default for SourceLimiter {
@@ -68,11 +69,17 @@ impl Default for SourceLimiter {
 }
 
 impl SourceLimiter {
-    /// An empty table.
+    /// An empty table, with the share that a WireGuard peer has.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_rate(PER_SOURCE)
+    }
+
+    /// An empty table in which each source's share is `rate`.
+    #[must_use]
+    pub fn with_rate(rate: Rate) -> Self {
         let unused = Entry { source: Source::V4([0; 4]), bucket: TokenBucket::FULL };
-        Self { entries: vec![[unused; WAYS]; SETS].into_boxed_slice(), hash: RandomState::new() }
+        Self { entries: vec![[unused; WAYS]; SETS].into_boxed_slice(), hash: RandomState::new(), rate }
     }
 
     /// Take one handshake from the share of `source`.
@@ -87,7 +94,7 @@ impl SourceLimiter {
         if entry.source != source {
             *entry = Entry { source, bucket: TokenBucket::FULL };
         }
-        if entry.bucket.take(PER_SOURCE, now) { Verdict::Allowed } else { Verdict::SourceLimited }
+        if entry.bucket.take(self.rate, now) { Verdict::Allowed } else { Verdict::SourceLimited }
     }
 }
 

@@ -3,24 +3,31 @@
 //! | file | what is in it |
 //! |---|---|
 //! | [`table`] | receiver index or peer key -> (tenant, tunnel) |
+//! | [`spi_table`] | SPI -> (tenant, tunnel) |
 //! | [`IndexSpace`] | which receiver indices are whose |
 //! | [`handshake_limit`] | how many handshakes one source may start |
-//! | [`wireguard`] | WireGuard; nothing else names the library it is made with |
+//! | [`replay_window`] | which sequence numbers were received already |
+//! | [`wireguard`] | WireGuard: handshakes, keys, messages, timers |
+//! | [`esp`] | ESP, and its SAs as plain data; key exchange is the control plane's |
 //!
 //! A worker asks the endpoint's listener what a datagram is, finds the tunnel in the table, and hands the datagram to it. Another
 //! protocol is one more file here and one more arm of [`AnyTunnel`].
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use crate::drop_reason::DropReason;
 use crate::time::Instant;
 
+pub mod esp;
 pub mod handshake_limit;
 mod index_space;
+pub mod replay_window;
+pub mod spi_table;
 pub mod table;
 pub mod wireguard;
 
 pub use index_space::IndexSpace;
+pub use spi_table::SpiTable;
 pub use table::{TenantId, TunnelKey, TunnelTable};
 
 /// Shortest buffer that every tunnel function accepts as `out`, in bytes: a WireGuard handshake initiation.
@@ -54,6 +61,15 @@ pub enum Content {
     },
     /// Nothing: a keepalive, or a cookie that the next handshake will show.
     Absorbed,
+}
+
+/// How a tunnel's datagrams reach its peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// In UDP from the endpoint's port.
+    Udp(SocketAddrV4),
+    /// ESP as IP protocol 50.
+    Esp(Ipv4Addr),
 }
 
 /// How a tunnel fares.
@@ -104,6 +120,9 @@ pub trait Tunnel {
     /// Where the peer is, as far as is known.
     fn peer(&self) -> Option<SocketAddr>;
 
+    /// The way of what was written into `out` last by [`Tunnel::encapsulate`], [`Tunnel::initiate`] or [`Tunnel::tick`].
+    fn way(&self) -> Option<Way>;
+
     /// Whether it can carry data now, as [`TunnelState::up`].
     fn is_up(&self, now: Instant) -> bool;
 
@@ -128,87 +147,110 @@ pub trait Tunnel {
 
 /// A tunnel of any protocol.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a tunnel is made once, and boxing it would cost every packet a line of cache")]
 pub enum AnyTunnel {
     /// WireGuard.
     WireGuard(wireguard::WireGuardTunnel),
+    /// IPsec.
+    Esp(esp::EspTunnel),
 }
 
 impl Tunnel for AnyTunnel {
     fn decapsulate(&mut self, datagram: &[u8], source: SocketAddr, out: &mut [u8], now: Instant) -> Result<Decapsulated, DropReason> {
         match self {
             Self::WireGuard(tunnel) => tunnel.decapsulate(datagram, source, out, now),
+            Self::Esp(tunnel) => tunnel.decapsulate(datagram, source, out, now),
         }
     }
 
     fn encapsulate(&mut self, inner: &mut [u8], len: usize, out: &mut [u8], now: Instant) -> Result<usize, DropReason> {
         match self {
             Self::WireGuard(tunnel) => tunnel.encapsulate(inner, len, out, now),
+            Self::Esp(tunnel) => tunnel.encapsulate(inner, len, out, now),
         }
     }
 
     fn overhead(&self) -> usize {
         match self {
             Self::WireGuard(tunnel) => tunnel.overhead(),
+            Self::Esp(tunnel) => tunnel.overhead(),
         }
     }
 
     fn initiate(&mut self, out: &mut [u8], now: Instant) -> Option<usize> {
         match self {
             Self::WireGuard(tunnel) => tunnel.initiate(out, now),
+            Self::Esp(tunnel) => tunnel.initiate(out, now),
         }
     }
 
     fn tick(&mut self, out: &mut [u8], now: Instant) -> Option<usize> {
         match self {
             Self::WireGuard(tunnel) => tunnel.tick(out, now),
+            Self::Esp(tunnel) => tunnel.tick(out, now),
         }
     }
 
     fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::WireGuard(tunnel) => tunnel.peer(),
+            Self::Esp(tunnel) => tunnel.peer(),
+        }
+    }
+
+    fn way(&self) -> Option<Way> {
+        match self {
+            Self::WireGuard(tunnel) => tunnel.way(),
+            Self::Esp(tunnel) => tunnel.way(),
         }
     }
 
     fn is_up(&self, now: Instant) -> bool {
         match self {
             Self::WireGuard(tunnel) => tunnel.is_up(now),
+            Self::Esp(tunnel) => tunnel.is_up(now),
         }
     }
 
     fn prefetch(&self) {
         match self {
             Self::WireGuard(tunnel) => tunnel.prefetch(),
+            Self::Esp(tunnel) => tunnel.prefetch(),
         }
     }
 
     fn prefetch_decapsulate(&self, datagram: &[u8]) {
         match self {
             Self::WireGuard(tunnel) => tunnel.prefetch_decapsulate(datagram),
+            Self::Esp(tunnel) => tunnel.prefetch_decapsulate(datagram),
         }
     }
 
     fn prefetch_encapsulate(&self) {
         match self {
             Self::WireGuard(tunnel) => tunnel.prefetch_encapsulate(),
+            Self::Esp(tunnel) => tunnel.prefetch_encapsulate(),
         }
     }
 
     fn remember_peer(&mut self, peer: SocketAddr) {
         match self {
             Self::WireGuard(tunnel) => tunnel.remember_peer(peer),
+            Self::Esp(tunnel) => tunnel.remember_peer(peer),
         }
     }
 
     fn state(&self, now: Instant) -> TunnelState {
         match self {
             Self::WireGuard(tunnel) => tunnel.state(now),
+            Self::Esp(tunnel) => tunnel.state(now),
         }
     }
 
     fn kind(&self) -> &'static str {
         match self {
             Self::WireGuard(tunnel) => tunnel.kind(),
+            Self::Esp(tunnel) => tunnel.kind(),
         }
     }
 }

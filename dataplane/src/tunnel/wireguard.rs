@@ -1,68 +1,79 @@
-//! WireGuard: one [`WireGuardListener`] an endpoint, one [`WireGuardTunnel`] a municipal router. The protocol itself is boringtun's;
-//! what that library leaves to its embedder, or does otherwise than the whitepaper, is put right here (see `CONFORMANCE.md`).
+//! WireGuard: one [`WireGuardListener`] an endpoint, one [`WireGuardTunnel`] a municipal router. The clauses of its whitepaper, and how
+//! each is kept, stand in `CONFORMANCE.md`.
 //!
-//! The library reads a clock of its own. `now` decides everything that is decided here; the two go at the same pace, and under the
-//! feature `simulation` whoever moves `now` moves the library's clock too (`advance_library_clock`).
+//! | file | what is in it |
+//! |---|---|
+//! | `listener`, `cookie` | an endpoint's front door; the MACs of handshake messages |
+//! | `handshake`, `noise`, `keys`, `timestamp` | a tunnel's handshakes; the Noise pattern in them |
+//! | `session`, `sessions` | keys at work; which of them are in use |
+//! | `traffic` | what silence means |
+//! | `message`, `aead` | the messages from outside; the cipher |
 
 use std::net::SocketAddr;
 
-use boringtun::noise::errors::WireGuardError;
-use boringtun::noise::{Tunn, TunnResult};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use self::handshake::Handshakes;
 use self::message::{DATA_OVERHEAD, Message};
-use self::sessions::{REJECT_AFTER_MESSAGES, Sessions};
-use super::{Content, Decapsulated, MIN_OUT, Tunnel, TunnelState};
+use self::session::REJECT_AFTER_TIME;
+use self::sessions::Sessions;
+use self::traffic::Traffic;
+use super::{Content, Decapsulated, MIN_OUT, Tunnel, TunnelState, Way};
 use crate::drop_reason::DropReason;
 use crate::prefetch;
 use crate::router_config::{TunnelConfig, TunnelKind};
 use crate::time::{Duration, Instant};
+use crate::wire::read_u16;
 
-mod cache_lines;
+mod aead;
 mod cookie;
+mod handshake;
 mod keys;
 mod listener;
 mod message;
+mod noise;
+mod session;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod timestamp;
+mod traffic;
 
 pub use keys::{generate, generate_preshared, is_low_order, public_key};
 pub use listener::{Inspected, WireGuardListener, data_index};
+pub use timestamp::Tai64n;
 
 /// Whitepaper section 6.1: a handshake without answer is tried again after this time ...
 const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
-/// ... and up to this much more, so that many peers do not try in step.
+/// ... and up to this much more, so that many peers do not try in step ...
 const MAX_JITTER_MS: u64 = 333;
-/// The Linux implementation: at most 50 handshakes a second from one peer.
-const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
+/// ... and given up after this time.
+const REKEY_ATTEMPT_TIME: Duration = Duration::from_secs(90);
 
-/// One tunnel to one municipal router.
+/// One tunnel to one municipal router. What a packet touches are its two lines and some of its session.
+#[repr(C, align(64))]
 pub struct WireGuardTunnel {
-    /// 11 kB, apart from what every packet touches.
-    tunn: Box<Tunn>,
     sessions: Sessions,
-    /// The library has a session to encrypt with. Asking it costs a look at the clock, so it is asked when that may have changed.
-    library_can_send: bool,
-    mtu: usize,
-    persistent_keepalive: Option<Duration>,
+    mtu: u16,
     peer: Option<SocketAddr>,
-    /// When the library last looked at its clock in a tick.
-    tick_at: Instant,
-    /// The relay's handshake that waits for an answer, and when to try again.
-    waiting: Option<Waiting>,
+    traffic: Traffic,
+    cold: Box<Cold>,
+}
+
+/// What handshakes and ticks touch.
+struct Cold {
+    handshakes: Handshakes,
+    /// The relay's handshake that waits for an answer.
+    attempt: Option<Attempt>,
     last_initiation: Option<Instant>,
-    peers_last_initiation: Option<Instant>,
-    /// A handshake message went out, and no cookie has come for it.
-    cookie_expected: bool,
-    last_sent: Instant,
+    persistent_keepalive: Option<Duration>,
     jitter: SmallRng,
     history: History,
 }
 
 #[derive(Clone, Copy)]
-struct Waiting {
+struct Attempt {
     since: Instant,
     retry_at: Instant,
 }
@@ -73,7 +84,6 @@ struct History {
     up: bool,
     changed_at: Option<Instant>,
     handshake_at: Option<Instant>,
-    heard_at: Option<Instant>,
     /// Handshakes of the peer that were answered, and of the relay's own that were sent, since it was last up.
     answered: u32,
     initiated: u32,
@@ -83,216 +93,217 @@ struct History {
 /// Keys and sessions stay out.
 impl std::fmt::Debug for WireGuardTunnel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WireGuardTunnel").field("peer", &self.peer).field("up", &self.history.up).finish_non_exhaustive()
+        f.debug_struct("WireGuardTunnel").field("peer", &self.peer).field("up", &self.cold.history.up).finish_non_exhaustive()
     }
 }
 
 impl WireGuardTunnel {
-    /// The tunnel of `config` at `listener`, made at `now`; `index` is from the [`TunnelTable`](super::TunnelTable). A tunnel with another key or
-    /// preshared key is another tunnel: its peer has to do a handshake before anything goes through it.
+    /// The tunnel of `config` at `listener`, made at `now`; `index` is from the [`TunnelTable`](super::TunnelTable), as others that
+    /// [`Self::lend_index`] gets. A tunnel with another key or preshared key is another tunnel: its peer has to do a handshake before
+    /// anything goes through it.
     #[must_use]
     pub fn new(listener: &WireGuardListener, config: &TunnelConfig, index: u32, now: Instant) -> Self {
-        let TunnelKind::WireGuard { public_key, preshared_key, peer_address, persistent_keepalive } = &config.kind;
-        Self {
-            tunn: listener.tunn(*public_key, preshared_key.as_ref(), index),
-            sessions: Sessions::default(),
-            library_can_send: false,
-            mtu: usize::from(config.mtu),
-            persistent_keepalive: persistent_keepalive.map(|seconds| Duration::from_secs(u64::from(seconds.get()))),
-            peer: *peer_address,
-            tick_at: now,
-            waiting: None,
+        let TunnelKind::WireGuard { public_key, preshared_key, peer_address, persistent_keepalive } = &config.kind else {
+            unreachable!("a WireGuard tunnel is made of the configuration of one");
+        };
+        let cold = Cold {
+            handshakes: Handshakes::new(listener, *public_key, preshared_key.as_ref(), index),
+            attempt: None,
             last_initiation: None,
-            peers_last_initiation: None,
-            cookie_expected: false,
-            last_sent: now,
+            persistent_keepalive: persistent_keepalive.map(|seconds| Duration::from_secs(u64::from(seconds.get()))),
             jitter: SmallRng::seed_from_u64(u64::from(index)),
             history: History::default(),
-        }
+        };
+        Self { sessions: Sessions::default(), mtu: config.mtu, peer: *peer_address, traffic: Traffic::new(now), cold: Box::new(cold) }
+    }
+
+    /// Whether it needs another receiver index: the next handshake, begun by either end, uses one up.
+    #[must_use]
+    pub fn wants_index(&self) -> bool {
+        self.cold.handshakes.indices.spare == 0
+    }
+
+    /// A receiver index that leads to this tunnel and no other.
+    pub fn lend_index(&mut self, index: u32) {
+        self.cold.handshakes.indices.spare = index;
+    }
+
+    /// A receiver index that it has done with, each once.
+    pub fn returned_index(&mut self) -> Option<u32> {
+        self.cold.handshakes.indices.freed.pop()
+    }
+
+    /// Every receiver index that leads here: five at most, and those to be returned.
+    pub fn indices(&self) -> impl Iterator<Item = u32> {
+        let handshakes = &self.cold.handshakes;
+        self.sessions.indices().chain(handshakes.indices()).chain(handshakes.indices.freed.iter().copied())
+    }
+
+    /// The time stamp of the peer's newest handshake, until [`Self::timestamp_told`]: older ones are refused, after a restart too where
+    /// [`Self::remember_timestamp`] is called.
+    #[must_use]
+    pub fn untold_timestamp(&self) -> Option<Tai64n> {
+        self.cold.handshakes.untold()
+    }
+
+    /// Somebody remembers what [`Self::untold_timestamp`] returned.
+    pub fn timestamp_told(&mut self) {
+        self.cold.handshakes.told();
+    }
+
+    /// What [`Self::untold_timestamp`] returned before a restart.
+    pub fn remember_timestamp(&mut self, timestamp: Tai64n) {
+        self.cold.handshakes.remember(timestamp);
     }
 
     fn data(
         &mut self,
-        message: (u32, u64),
+        (receiver, counter): (u32, u64),
         datagram: &[u8],
         source: SocketAddr,
         out: &mut [u8],
         now: Instant,
     ) -> Result<Decapsulated, DropReason> {
-        let (receiver, counter) = message;
-        // The library computes with the counter before it authenticates it.
-        if counter >= REJECT_AFTER_MESSAGES {
-            return Err(DropReason::TunnelCounterExhausted);
-        }
-        if !self.sessions.accepts(receiver, now) {
-            return Err(DropReason::TunnelDataRejected);
-        }
-        let content = match self.tunn.decapsulate(None, datagram, out) {
-            TunnResult::Done => Ok(Content::Absorbed),
-            TunnResult::WriteToTunnelV4(inner, _) | TunnResult::WriteToTunnelV6(inner, _) => Ok(Content::Inner { len: inner.len() }),
-            // Shape and length were right, so what is invalid is inside, and it authenticated.
-            TunnResult::Err(WireGuardError::InvalidPacket) => Err(DropReason::InnerMalformed),
-            TunnResult::Err(WireGuardError::DuplicateCounter | WireGuardError::InvalidCounter) => {
-                return Err(DropReason::TunnelDataReplayed);
-            }
-            TunnResult::Err(_) | TunnResult::WriteToNetwork(_) => return Err(DropReason::TunnelDataRejected),
-        };
-        let handshake_completed = self.sessions.heard(receiver);
-        self.history.heard_at = Some(now);
+        let session = self.sessions.find(receiver).ok_or(DropReason::TunnelDataRejected)?;
+        let len = session.open(counter, datagram, out, now)?;
+        let first = !session.proved;
+        self.traffic.heard(len > 0, now);
+        let handshake_completed = first && self.sessions.heard(receiver, &mut self.cold.handshakes.indices.freed);
         if handshake_completed {
             self.completed(now);
         }
-        if handshake_completed || !self.library_can_send {
-            self.ask_library();
-        }
-        Ok(Decapsulated { content: content?, peer_moved: self.move_peer(source), handshake_completed })
+        let content = content(&out[..len])?;
+        Ok(Decapsulated { content, peer_moved: self.move_peer(source), handshake_completed })
     }
 
     /// The peer starts a handshake. It is answered to where it came from, but the tunnel follows only when the peer proves the
     /// new session: a handshake recorded before a restart authenticates here, yet nobody can continue it.
-    fn initiation(&mut self, datagram: &[u8], out: &mut [u8], now: Instant) -> Result<Decapsulated, DropReason> {
-        if self.peers_last_initiation.is_some_and(|last| now.since(last) < INITIATION_INTERVAL) {
-            return Err(DropReason::TunnelHandshakeLimited);
-        }
-        let TunnResult::WriteToNetwork(response) = self.tunn.decapsulate(None, datagram, out) else {
-            self.history.rejected = self.history.rejected.saturating_add(1);
-            return Err(DropReason::TunnelHandshakeRejected);
-        };
-        let len = response.len();
-        let index = message::le32(response, 4).ok_or(DropReason::TunnelHandshakeRejected)?;
-        self.sessions.answered(index, self.tick_at, now);
-        self.ask_library();
-        self.peers_last_initiation = Some(now);
-        // The library has dropped its own attempt in favour of the peer's.
-        self.waiting = None;
-        self.cookie_expected = true;
-        self.history.answered = self.history.answered.saturating_add(1);
+    fn initiation(&mut self, sender: u32, datagram: &[u8], out: &mut [u8], now: Instant) -> Result<Decapsulated, DropReason> {
+        let Cold { handshakes, history, .. } = &mut *self.cold;
+        let (len, session) = handshakes.answer(sender, datagram, out, now).inspect_err(|reason| {
+            history.rejected = history.rejected.saturating_add(u32::from(*reason == DropReason::TunnelHandshakeRejected));
+        })?;
+        self.sessions.answered(&session, now, &mut handshakes.indices.freed);
+        history.answered = history.answered.saturating_add(1);
         Ok(Decapsulated { content: Content::Reply { len }, peer_moved: false, handshake_completed: false })
     }
 
     fn response(
         &mut self,
-        receiver: u32,
+        (sender, receiver): (u32, u32),
         datagram: &[u8],
         source: SocketAddr,
         out: &mut [u8],
         now: Instant,
     ) -> Result<Decapsulated, DropReason> {
-        let TunnResult::WriteToNetwork(keepalive) = self.tunn.decapsulate(None, datagram, out) else {
-            self.history.rejected = self.history.rejected.saturating_add(1);
+        let Cold { handshakes, history, .. } = &mut *self.cold;
+        // One that came twice is no sign of wrong keys.
+        if !handshakes.awaits(receiver) {
             return Err(DropReason::TunnelHandshakeRejected);
-        };
-        let len = keepalive.len();
-        self.sessions.completed(receiver, self.tick_at, now);
-        self.ask_library();
-        self.waiting = None;
-        self.last_sent = now;
-        self.history.heard_at = Some(now);
+        }
+        let session = handshakes.finish(sender, datagram).map_err(|_| {
+            history.rejected = history.rejected.saturating_add(1);
+            DropReason::TunnelHandshakeRejected
+        })?;
+        self.sessions.completed(&session, now, &mut handshakes.indices.freed);
+        self.traffic.heard(false, now);
         self.completed(now);
+        let len = self.send(&[], out, now).ok_or(DropReason::TunnelEncapsulateFailed)?;
         Ok(Decapsulated { content: Content::Reply { len }, peer_moved: self.move_peer(source), handshake_completed: true })
     }
 
-    /// At most one cookie for each handshake message: the library takes a repeated one for a sign of life.
-    fn cookie_reply(&mut self, datagram: &[u8], out: &mut [u8]) -> Result<Decapsulated, DropReason> {
-        if !self.cookie_expected || !matches!(self.tunn.decapsulate(None, datagram, out), TunnResult::Done) {
+    fn cookie_reply(&mut self, datagram: &[u8], now: Instant) -> Result<Decapsulated, DropReason> {
+        if !self.cold.handshakes.signer.take(datagram, now) {
             return Err(DropReason::TunnelCookieRejected);
         }
-        self.cookie_expected = false;
         Ok(Decapsulated { content: Content::Absorbed, peer_moved: false, handshake_completed: false })
     }
 
+    /// A new session can be used.
     fn completed(&mut self, now: Instant) {
-        let was_up = self.history.up && self.history.handshake_at.is_some_and(|at| now.since(at) < sessions::REJECT_AFTER_TIME);
-        let changed_at = if was_up { self.history.changed_at } else { Some(now) };
-        self.history = History { up: true, changed_at, handshake_at: Some(now), heard_at: self.history.heard_at, ..History::default() };
+        let Cold { handshakes, attempt, history, .. } = &mut *self.cold;
+        // Whoever began: there is nothing to try again.
+        *attempt = None;
+        handshakes.forget_pending();
+        let was_up = history.up && history.handshake_at.is_some_and(|at| now.since(at) < REJECT_AFTER_TIME);
+        let changed_at = if was_up { history.changed_at } else { Some(now) };
+        *history = History { up: true, changed_at, handshake_at: Some(now), ..History::default() };
     }
 
     fn move_peer(&mut self, source: SocketAddr) -> bool {
-        self.peer.replace(source) != Some(source)
+        let moved = self.peer != Some(source);
+        if moved {
+            self.peer = Some(source);
+        }
+        moved
     }
 
+    /// Begin a handshake, unless one was begun in the last 5 s.
     fn start_handshake(&mut self, out: &mut [u8], now: Instant) -> Option<usize> {
-        if self.last_initiation.is_some_and(|last| now.since(last) < REKEY_TIMEOUT) {
+        if self.cold.last_initiation.is_some_and(|last| now.since(last) < REKEY_TIMEOUT) {
             return None;
         }
-        let TunnResult::WriteToNetwork(initiation) = self.tunn.format_handshake_initiation(out, false) else { return None };
-        let len = initiation.len();
-        self.initiated(now);
+        self.write_initiation(out, now)
+    }
+
+    fn write_initiation(&mut self, out: &mut [u8], now: Instant) -> Option<usize> {
+        let cold = &mut *self.cold;
+        let len = cold.handshakes.initiate(out, now)?;
+        let jitter = Duration::from_millis(cold.jitter.random_range(0..=MAX_JITTER_MS));
+        let since = cold.attempt.map_or(now, |attempt| attempt.since);
+        cold.attempt = Some(Attempt { since, retry_at: now + REKEY_TIMEOUT + jitter });
+        cold.last_initiation = Some(now);
+        cold.history.initiated = cold.history.initiated.saturating_add(1);
+        self.traffic.sent(false, now);
         Some(len)
     }
 
-    fn initiated(&mut self, now: Instant) {
-        let jitter = Duration::from_millis(self.jitter.random_range(0..=MAX_JITTER_MS));
-        self.waiting = Some(Waiting { since: now, retry_at: now + REKEY_TIMEOUT + jitter });
-        self.last_initiation = Some(now);
-        self.last_sent = now;
-        self.cookie_expected = true;
-        self.history.initiated = self.history.initiated.saturating_add(1);
-    }
-
-    /// One pass of the library's timers. Holds it back while a retry is due by its clock but not by the jitter.
-    fn library_tick(&mut self, out: &mut [u8], now: Instant) -> Option<usize> {
-        if self.waiting.is_some_and(|waiting| now < waiting.retry_at && now.since(waiting.since) + MAX_TICK_ERROR >= REKEY_TIMEOUT) {
+    /// Try again what was not answered, or give it up.
+    fn retry(&mut self, attempt: Attempt, out: &mut [u8], now: Instant) -> Option<usize> {
+        if now < attempt.retry_at {
             return None;
         }
-        let len = match self.tunn.update_timers(out) {
-            TunnResult::WriteToNetwork(datagram) => Some(datagram.len()),
-            TunnResult::Err(WireGuardError::ConnectionExpired) => {
-                self.sessions.clear();
-                self.waiting = None;
-                None
-            }
-            _ => None,
-        };
-        self.tick_at = now;
-        self.sessions.expire(now);
-        self.ask_library();
-        let len = len?;
-        if out[0] == message::INITIATION {
-            self.initiated(now);
-            return Some(len);
+        if now.since(attempt.since) >= REKEY_ATTEMPT_TIME {
+            self.cold.attempt = None;
+            self.cold.handshakes.forget_pending();
+            return None;
         }
-        // A keepalive; the library sends one under a session that the peer has not proved, too.
-        self.sessions.sendable(now)?;
-        self.sent(out, now);
-        Some(len)
+        self.write_initiation(out, now)
     }
 
-    fn keepalive_or_handshake(&mut self, out: &mut [u8], now: Instant) -> Option<usize> {
-        if self.sessions.wants_rekey() {
+    /// The keepalive or the handshake that time asks for.
+    fn due(&mut self, out: &mut [u8], now: Instant) -> Option<usize> {
+        if self.sessions.wants_rekey(REKEY_TIMEOUT, now) || self.traffic.take_silence(now) {
             return self.start_handshake(out, now);
         }
-        let interval = self.persistent_keepalive?;
-        if now.since(self.last_sent) < interval {
+        let persistent = self.cold.persistent_keepalive.is_some_and(|interval| self.traffic.idle(now) >= interval);
+        if !persistent && !self.traffic.owes_keepalive(now) {
             return None;
         }
-        if self.can_send(now) { self.seal(&[], out, now) } else { self.start_handshake(out, now) }
+        if self.sessions.sendable(now).is_some() {
+            return self.send(&[], out, now);
+        }
+        if persistent { self.start_handshake(out, now) } else { None }
     }
 
-    /// True where the library has a session to encrypt with, so that it does not queue the packet, and where that is right to use.
-    fn can_send(&self, now: Instant) -> bool {
-        self.library_can_send && self.sessions.sendable(now).is_some()
-    }
-
-    /// It forgets sessions in its tick alone, and finds the one to send with when a handshake or a message moves it on.
-    fn ask_library(&mut self) {
-        self.library_can_send = self.tunn.time_since_last_handshake().is_some();
-    }
-
-    fn seal(&mut self, inner: &[u8], out: &mut [u8], now: Instant) -> Option<usize> {
-        let TunnResult::WriteToNetwork(datagram) = self.tunn.encapsulate(inner, out) else { return None };
-        let len = datagram.len();
-        self.sent(out, now);
+    /// Write a data message; an empty one is a keepalive.
+    fn send(&mut self, inner: &[u8], out: &mut [u8], now: Instant) -> Option<usize> {
+        let len = self.sessions.sendable_mut(now)?.seal(inner, out)?;
+        self.traffic.sent(!inner.is_empty(), now);
         Some(len)
     }
 
-    fn sent(&mut self, datagram: &[u8], now: Instant) {
-        self.sessions.sent(message::le64(datagram, 8).unwrap_or(0));
-        self.last_sent = now;
+    /// Nothing can be sent any more: that is since the keys ended, not since somebody looked.
+    fn notice_end(&mut self, now: Instant) {
+        let history = &mut self.cold.history;
+        if history.up && self.sessions.sendable(now).is_none() {
+            history.up = false;
+            history.changed_at = Some(self.sessions.expires_at().unwrap_or(now).min(now));
+        }
     }
 
     fn down_reason(&self) -> &'static str {
-        let history = &self.history;
+        let history = &self.cold.history;
         if history.rejected > 0 {
             "its handshakes do not verify: compare the public keys and the preshared key of both sides, and the clock of the municipality's router"
         } else if history.answered > 0 {
@@ -309,20 +320,27 @@ impl WireGuardTunnel {
     }
 }
 
-/// Ticks come each 250 ms, and the library's clock may be this much ahead of `now`.
-const MAX_TICK_ERROR: Duration = Duration::from_millis(50);
+/// What an authenticated payload is, by what it claims.
+fn content(payload: &[u8]) -> Result<Content, DropReason> {
+    let len = match payload.first().map(|first| first >> 4) {
+        None => return Ok(Content::Absorbed),
+        Some(4) if payload.len() >= 20 => usize::from(read_u16(payload, 2)),
+        Some(6) if payload.len() >= 40 => 40 + usize::from(read_u16(payload, 4)),
+        Some(_) => return Err(DropReason::InnerMalformed),
+    };
+    if len <= payload.len() { Ok(Content::Inner { len }) } else { Err(DropReason::InnerMalformed) }
+}
 
 impl Tunnel for WireGuardTunnel {
     fn decapsulate(&mut self, datagram: &[u8], source: SocketAddr, out: &mut [u8], now: Instant) -> Result<Decapsulated, DropReason> {
-        // The library panics where the buffer is too short.
         if out.len() < datagram.len().max(MIN_OUT) {
             return Err(DropReason::FrameTooBig);
         }
         match Message::parse(datagram).ok_or(DropReason::TunnelMessageMalformed)? {
             Message::Data { receiver, counter } => self.data((receiver, counter), datagram, source, out, now),
-            Message::Initiation => self.initiation(datagram, out, now),
-            Message::Response { receiver } => self.response(receiver, datagram, source, out, now),
-            Message::CookieReply { .. } => self.cookie_reply(datagram, out),
+            Message::Initiation { sender } => self.initiation(sender, datagram, out, now),
+            Message::Response { sender, receiver } => self.response((sender, receiver), datagram, source, out, now),
+            Message::CookieReply { .. } => self.cookie_reply(datagram, now),
         }
     }
 
@@ -330,17 +348,17 @@ impl Tunnel for WireGuardTunnel {
         if self.peer.is_none() {
             return Err(DropReason::TunnelPeerAddressUnknown);
         }
-        if !self.can_send(now) {
-            return Err(DropReason::TunnelDown);
-        }
+        let session = self.sessions.sendable_mut(now).ok_or(DropReason::TunnelDown)?;
         // Whitepaper section 5.4.6: zeros up to a multiple of 16, but not beyond the MTU.
-        let padded = len.next_multiple_of(16).min(self.mtu.max(len)).min(inner.len().max(len));
+        let padded = len.next_multiple_of(16).min(usize::from(self.mtu).max(len)).min(inner.len().max(len));
         let inner = inner.get_mut(..padded).ok_or(DropReason::TunnelEncapsulateFailed)?;
         if out.len() < (padded + DATA_OVERHEAD).max(MIN_OUT) {
             return Err(DropReason::TunnelEncapsulateFailed);
         }
         inner[len..].fill(0);
-        self.seal(inner, out, now).ok_or(DropReason::TunnelEncapsulateFailed)
+        let total = session.seal(inner, out).ok_or(DropReason::TunnelEncapsulateFailed)?;
+        self.traffic.sent(true, now);
+        Ok(total)
     }
 
     fn overhead(&self) -> usize {
@@ -348,7 +366,7 @@ impl Tunnel for WireGuardTunnel {
     }
 
     fn initiate(&mut self, out: &mut [u8], now: Instant) -> Option<usize> {
-        if self.peer.is_none() || out.len() < MIN_OUT || self.sessions.sendable(now).is_some() {
+        if self.peer.is_none() || out.len() < MIN_OUT || self.cold.attempt.is_some() || self.sessions.sendable(now).is_some() {
             return None;
         }
         self.start_handshake(out, now)
@@ -358,60 +376,60 @@ impl Tunnel for WireGuardTunnel {
         if out.len() < MIN_OUT {
             return None;
         }
-        let expires_at = self.sessions.expires_at();
-        let datagram = self.library_tick(out, now);
-        if self.history.up && self.sessions.sendable(now).is_none() {
-            self.history.up = false;
-            self.history.changed_at = Some(expires_at.unwrap_or(now).min(now));
+        self.notice_end(now);
+        self.sessions.expire(now, &mut self.cold.handshakes.indices.freed);
+        self.cold.handshakes.signer.expire(now);
+        self.peer?;
+        match self.cold.attempt {
+            Some(attempt) => self.retry(attempt, out, now),
+            None => self.due(out, now),
         }
-        let datagram = datagram.or_else(|| self.peer.and_then(|_| self.keepalive_or_handshake(out, now)));
-        datagram.filter(|_| self.peer.is_some())
     }
 
     fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
+    fn way(&self) -> Option<Way> {
+        match self.peer {
+            Some(SocketAddr::V4(peer)) => Some(Way::Udp(peer)),
+            _ => None,
+        }
+    }
+
     fn is_up(&self, now: Instant) -> bool {
-        self.history.up && self.sessions.sendable(now).is_some()
+        self.sessions.sendable(now).is_some()
     }
 
     fn prefetch(&self) {
-        prefetch::start(&self.library_can_send);
-        prefetch::start(&self.peer);
-        prefetch::whole(&self.history);
-        prefetch::start(&self.last_sent);
-        self.sessions.prefetch();
+        prefetch::whole(self);
     }
 
     fn prefetch_decapsulate(&self, datagram: &[u8]) {
-        if let Some(receiver) = message::le32(datagram, 4) {
-            self.sessions.prefetch_session(receiver);
-            cache_lines::prefetch_opening(&self.tunn, receiver);
+        if let Some(Message::Data { receiver, counter }) = Message::parse(datagram) {
+            self.sessions.prefetch_open(receiver, counter);
         }
     }
 
     fn prefetch_encapsulate(&self) {
-        let current = self.sessions.current();
-        self.sessions.prefetch_session(current);
-        cache_lines::prefetch_sealing(&self.tunn, current);
+        self.sessions.prefetch_seal();
     }
 
     fn remember_peer(&mut self, peer: SocketAddr) {
-        if self.history.heard_at.is_none() {
+        if self.traffic.heard_at().is_none() {
             self.peer = Some(peer);
         }
     }
 
     fn state(&self, now: Instant) -> TunnelState {
-        let history = &self.history;
+        let history = &self.cold.history;
         let up = self.is_up(now);
         let expired_at = self.sessions.expires_at().filter(|at| history.up && *at <= now);
         TunnelState {
             up,
             changed_at: if up { history.changed_at } else { expired_at.or(history.changed_at) },
             handshake_at: history.handshake_at,
-            heard_at: history.heard_at,
+            heard_at: self.traffic.heard_at(),
             down_reason: if up { "" } else { self.down_reason() },
         }
     }
@@ -419,10 +437,4 @@ impl Tunnel for WireGuardTunnel {
     fn kind(&self) -> &'static str {
         "wireguard"
     }
-}
-
-/// Move the clock that the library reads on this thread. Keep it in step with the `now` that is handed down.
-#[cfg(feature = "simulation")]
-pub fn advance_library_clock(by: Duration) {
-    mock_instant::MockClock::advance(by);
 }

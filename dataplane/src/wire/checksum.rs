@@ -70,6 +70,9 @@ impl Sum {
 pub struct Delta(u16);
 
 impl Delta {
+    /// Nothing changes.
+    pub const NONE: Self = Self(0);
+
     /// A 16-bit field becomes another value.
     #[must_use]
     pub const fn word(self, old: u16, new: u16) -> Self {
@@ -86,7 +89,9 @@ impl Delta {
     /// The checksum after the change: `~(~HC + ~m + m')`.
     #[must_use]
     pub const fn apply(self, checksum: u16) -> u16 {
-        !Sum(self.0 as u64).word(!checksum).folded()
+        // The carry of two words is one bit, which is added back in.
+        let (sum, carry) = self.0.overflowing_add(!checksum);
+        !(sum + carry as u16)
     }
 
     /// Like [`Delta::apply`] for UDP: zero means "no checksum" and stays, and a checksum that comes out as zero is sent as

@@ -81,6 +81,9 @@ fn may_cause_an_error(original: &[u8]) -> bool {
     if header_len < HEADER_LEN || original.len() < header_len + ICMP_HEADER || original[0] >> 4 != 4 {
         return false;
     }
+    if usize::from(read_u16(original, 2)) < header_len + ICMP_HEADER {
+        return false;
+    }
     let is_later_fragment = read_u16(original, 6) & 0x1fff != 0;
     let is_icmp = original[9] == Protocol::Icmp as u8;
     // Any type that is not a query could be an error we do not know: none gets an error.

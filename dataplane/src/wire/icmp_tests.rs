@@ -48,6 +48,17 @@ fn a_long_packet_is_quoted_up_to_576_bytes_in_all_and_padding_is_not_quoted() {
 }
 
 #[test]
+fn a_packet_that_claims_to_end_in_its_own_headers_is_quoted_by_nobody() {
+    let mut original = samples::udp(FROM, TO, b"payload");
+    for total_len in 0..28 {
+        original[2..4].copy_from_slice(&u16::to_be_bytes(total_len));
+        assert_eq!(error(IcmpErrorKind::TimeExceeded, &original), None, "{total_len} bytes");
+    }
+    original[2..4].copy_from_slice(&28_u16.to_be_bytes());
+    assert!(error(IcmpErrorKind::TimeExceeded, &original).is_some());
+}
+
+#[test]
 fn no_error_is_sent_about_errors_later_fragments_or_packets_of_no_single_host() {
     // RFC 1812 4.3.2.7.
     let quote = samples::udp(TO, FROM, b"x");

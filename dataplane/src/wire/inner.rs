@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 
 use super::checksum::{Delta, Sum};
+use super::fragment::{FLAGS, Fragment, NOT_WHOLE};
 use super::{mss, read_address, read_u16, read_u32, write_u16};
 use crate::drop_reason::DropReason;
 
@@ -72,6 +73,8 @@ pub struct Inner {
     pub hop_limit: u8,
     /// "Don't fragment" is set.
     pub dont_fragment: bool,
+    /// Where it lies in its datagram, if it is not all of it.
+    pub fragment: Option<Fragment>,
     /// Bytes of the IP packet. The bytes it was read from may be more (Ethernet padding, tunnel padding): cut them.
     pub total_len: usize,
     /// What only one protocol has.
@@ -103,6 +106,8 @@ pub enum Payload {
         /// ICMP type.
         kind: u8,
     },
+    /// A fragment that is not the first: ports, and all else, stand in the first one (see [`super::fragment::continued`]).
+    Continued,
 }
 
 /// The header of a TCP segment, as far as a connection's state needs it.
@@ -144,25 +149,29 @@ pub(crate) mod icmp_type {
 }
 
 impl Inner {
-    /// Read and check a packet. `packet` may be longer than the IP packet in it, never shorter.
+    /// Read and check a packet, whole or a fragment. `packet` may be longer than the IP packet in it, never shorter.
     ///
     /// # Errors
-    /// The reason to drop it: one of the `Inner` stage, or `IcmpChecksumInvalid`.
+    /// The reason to drop it: one of the `Inner` stage, `IcmpChecksumInvalid`, or for a fragment `IcmpTypeRefused`.
     pub fn parse(packet: &[u8]) -> Result<Self, DropReason> {
-        let total_len = check_header(packet)?;
-        let (source, destination) = (read_address(packet, SOURCE), read_address(packet, DESTINATION));
+        // A lone IPv6 or garbage byte is not worth telling apart from a truncated IPv4 packet.
+        let header = packet.first_chunk::<HEADER_LEN>().ok_or(DropReason::InnerMalformed)?;
+        let (total_len, flags) = check_header(header, packet)?;
+        let (source, destination) = (read_address(header, SOURCE), read_address(header, DESTINATION));
         if is_martian(source) {
             return Err(DropReason::InnerSourceInvalid);
         }
         if is_martian(destination) {
             return Err(DropReason::InnerDestinationInvalid);
         }
-        let protocol = Protocol::from_number(packet[9]).ok_or(DropReason::InnerProtocolUnsupported)?;
+        let protocol = Protocol::from_number(header[9]).ok_or(DropReason::InnerProtocolUnsupported)?;
         let transport = &packet[HEADER_LEN..total_len];
-        let (source_port, destination_port, payload) = match protocol {
-            Protocol::Tcp => parse_tcp(transport)?,
-            Protocol::Udp => parse_udp(transport)?,
-            Protocol::Icmp => parse_icmp(transport)?,
+        let fragment = if flags & NOT_WHOLE == 0 { None } else { Some(Fragment::parse(packet, flags, protocol, transport.len())?) };
+        let (source_port, destination_port, payload) = match (fragment, protocol) {
+            (Some(fragment), _) => fragment.parse_transport(protocol, transport)?,
+            (None, Protocol::Tcp) => parse_tcp(transport)?,
+            (None, Protocol::Udp) => parse_udp(transport)?,
+            (None, Protocol::Icmp) => parse_icmp(transport)?,
         };
         Ok(Self {
             source,
@@ -170,8 +179,9 @@ impl Inner {
             protocol,
             source_port,
             destination_port,
-            hop_limit: packet[HOP_LIMIT],
-            dont_fragment: packet[6] & 0x40 != 0,
+            hop_limit: header[HOP_LIMIT],
+            dont_fragment: flags & 0x4000 != 0,
+            fragment,
             total_len,
             payload,
         })
@@ -193,6 +203,12 @@ impl Inner {
         matches!(self.payload, Payload::Tcp(Tcp { flags, .. }) if flags & (SYN | ACK | RST | FIN) == SYN)
     }
 
+    /// True for a fragment that is not the first of its datagram.
+    #[must_use]
+    pub const fn is_later_fragment(&self) -> bool {
+        matches!(self.fragment, Some(Fragment { offset: 1.., .. }))
+    }
+
     /// True for an ICMP error.
     #[must_use]
     pub const fn is_icmp_error(&self) -> bool {
@@ -200,35 +216,31 @@ impl Inner {
     }
 }
 
-/// Everything of the IPv4 header that can be wrong, except addresses and protocol. Returns the packet's length.
-fn check_header(packet: &[u8]) -> Result<usize, DropReason> {
-    if packet.len() < HEADER_LEN {
-        // A lone IPv6 or garbage byte is not worth telling apart from a truncated IPv4 packet.
-        return Err(DropReason::InnerMalformed);
-    }
-    if packet[0] >> 4 != 4 {
+/// Everything of the IPv4 header that can be wrong, except addresses and protocol. Returns the packet's length, and its flags with the
+/// fragment offset. The header's fixed part is read without a check for each field.
+fn check_header(header: &[u8; HEADER_LEN], packet: &[u8]) -> Result<(usize, u16), DropReason> {
+    if header[0] >> 4 != 4 {
         return Err(DropReason::InnerNotIpv4);
     }
-    let header_len = usize::from(packet[0] & 0x0f) * 4;
-    let total_len = usize::from(read_u16(packet, 2));
+    let header_len = usize::from(header[0] & 0x0f) * 4;
+    let total_len = usize::from(read_u16(header, 2));
     if header_len < HEADER_LEN || total_len < header_len || total_len > packet.len() {
         return Err(DropReason::InnerMalformed);
     }
-    if !Sum::default().bytes(&packet[..header_len]).is_valid() {
+    let sum = Sum::default().bytes(header);
+    let sum = if header_len > HEADER_LEN { sum.bytes(&packet[HEADER_LEN..header_len]) } else { sum };
+    if !sum.is_valid() {
         return Err(DropReason::InnerChecksumInvalid);
     }
     if header_len > HEADER_LEN {
         return Err(DropReason::InnerOptions);
     }
-    let fragment = read_u16(packet, 6);
-    if fragment & 0x8000 != 0 {
+    let flags = read_u16(header, FLAGS);
+    if flags & 0x8000 != 0 {
         // The reserved bit "must be zero" (RFC 791 3.1).
         return Err(DropReason::InnerMalformed);
     }
-    if fragment & 0x3fff != 0 {
-        return Err(DropReason::InnerFragment);
-    }
-    Ok(total_len)
+    Ok((total_len, flags))
 }
 
 /// Addresses that no single host may send from or be sent to (RFC 1122 3.2.1.3, RFC 6890).
@@ -237,29 +249,27 @@ pub(crate) fn is_martian(address: Ipv4Addr) -> bool {
 }
 
 /// Ports of TCP and UDP; zero is no port (RFC 6335 6), and a datagram that wants no answer has no business here.
-fn parse_ports(transport: &[u8]) -> Result<(u16, u16), DropReason> {
+pub(super) fn parse_ports(transport: &[u8]) -> Result<(u16, u16), DropReason> {
     match (read_u16(transport, 0), read_u16(transport, 2)) {
         (0, _) | (_, 0) => Err(DropReason::InnerMalformed),
         ports => Ok(ports),
     }
 }
 
-fn parse_tcp(segment: &[u8]) -> Result<(u16, u16, Payload), DropReason> {
-    if segment.len() < 20 {
-        return Err(DropReason::InnerMalformed);
-    }
-    let (source_port, destination_port) = parse_ports(segment)?;
-    let header_len = usize::from(segment[12] >> 4) * 4;
+pub(super) fn parse_tcp(segment: &[u8]) -> Result<(u16, u16, Payload), DropReason> {
+    let header = segment.first_chunk::<20>().ok_or(DropReason::InnerMalformed)?;
+    let (source_port, destination_port) = parse_ports(header)?;
+    let header_len = usize::from(header[12] >> 4) * 4;
     if header_len < 20 || header_len > segment.len() {
         return Err(DropReason::InnerMalformed);
     }
-    let flags = segment[13];
+    let flags = header[13];
     let options = &segment[20..header_len];
     let tcp = Tcp {
         flags,
-        sequence: read_u32(segment, 4),
-        acknowledgement: read_u32(segment, 8),
-        window: read_u16(segment, 14),
+        sequence: read_u32(header, 4),
+        acknowledgement: read_u32(header, 8),
+        window: read_u16(header, 14),
         window_scale: if flags & tcp_flags::SYN == 0 { None } else { mss::window_scale(options) },
         data_len: u16::try_from(segment.len() - header_len).map_err(|_| DropReason::InnerMalformed)?,
     };
@@ -267,12 +277,13 @@ fn parse_tcp(segment: &[u8]) -> Result<(u16, u16, Payload), DropReason> {
 }
 
 fn parse_udp(datagram: &[u8]) -> Result<(u16, u16, Payload), DropReason> {
+    let header = datagram.first_chunk::<8>().ok_or(DropReason::InnerMalformed)?;
     // Bytes behind the datagram's own length are UDP options (RFC 9868) and travel along.
-    let length = usize::from(read_u16(datagram, 4));
-    if datagram.len() < 8 || length < 8 || length > datagram.len() {
+    let length = usize::from(read_u16(header, 4));
+    if length < 8 || length > datagram.len() {
         return Err(DropReason::InnerMalformed);
     }
-    let (source_port, destination_port) = parse_ports(datagram)?;
+    let (source_port, destination_port) = parse_ports(header)?;
     Ok((source_port, destination_port, Payload::Udp))
 }
 
@@ -301,14 +312,15 @@ fn parse_icmp(message: &[u8]) -> Result<(u16, u16, Payload), DropReason> {
 /// # Errors
 /// `HopLimitExceeded` where nothing would be left (RFC 1812 5.3.1); the packet stays as it was.
 pub fn decrement_hop_limit(packet: &mut [u8]) -> Result<(), DropReason> {
-    let old = read_u16(packet, HOP_LIMIT);
-    if old < 0x0200 {
+    /// Whatever the time to live is, with the protocol beside it: one from the upper byte of a word.
+    const ONE_LESS: Delta = Delta::NONE.word(0x0100, 0);
+    let header = packet.first_chunk_mut::<HEADER_LEN>().ok_or(DropReason::HopLimitExceeded)?;
+    if header[HOP_LIMIT] < 2 {
         return Err(DropReason::HopLimitExceeded);
     }
-    let new = old - 0x0100;
-    write_u16(packet, HOP_LIMIT, new);
-    let checksum = Delta::default().word(old, new).apply(read_u16(packet, HEADER_CHECKSUM));
-    write_u16(packet, HEADER_CHECKSUM, checksum);
+    header[HOP_LIMIT] -= 1;
+    let checksum = ONE_LESS.apply(read_u16(header, HEADER_CHECKSUM));
+    write_u16(header, HEADER_CHECKSUM, checksum);
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //! | [`ecn`] | congestion marks across a tunnel |
 //! | [`checksum`] | the Internet checksum, whole and incremental |
 //! | [`inner`] | the IPv4 packet inside a tunnel or on a VLAN, read once and checked |
+//! | [`fragment`] | where a fragment lies in its datagram, and how a packet is cut |
 //! | [`icmp`] | ICMP errors made by the relay, what a received error quotes, echo replies |
 //! | [`mss`] | the clamp on TCP's maximum segment size |
 
@@ -15,6 +16,7 @@ pub mod arp;
 pub mod checksum;
 pub mod ecn;
 pub mod ethernet;
+pub mod fragment;
 pub mod icmp;
 pub mod inner;
 pub mod mss;

@@ -10,16 +10,16 @@ use rand::{RngCore, SeedableRng};
 use crate::counters::{DropCounters, TunnelCounters};
 use crate::drop_reason::DropReason;
 use crate::link::Interface;
-use crate::packet::Packet;
 use crate::router_config::{
-    AttachmentId, EndpointConfig, EndpointKind, PortConfig, PortId, RouterConfig, TenantEntry, TunnelConfig, TunnelId, TunnelKind, Vlan,
-    WorkerId,
+    AttachmentId, EndpointConfig, EndpointId, EndpointKind, PortConfig, PortId, RouterConfig, TenantConfig, TenantEntry, TunnelConfig,
+    TunnelId, TunnelKind, Vlan, WorkerId,
 };
 use crate::tenant::{Tenant, TenantTunnel};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+use crate::tunnel::esp::EspTunnel;
 use crate::tunnel::wireguard::{WireGuardListener, WireGuardTunnel};
 use crate::tunnel::{AnyTunnel, TenantId, TunnelKey};
-use crate::worker::control::{Event, Retired};
+use crate::worker::control::{Event, IkePort, Retired};
 use crate::worker::difference::Difference;
 use crate::worker::ledger::Ledger;
 use crate::worker::{Endpoint, Worker};
@@ -34,11 +34,15 @@ struct Change<'a> {
     entry: &'a TenantEntry,
 }
 
-fn make_endpoint(endpoint: &EndpointConfig, config: &RouterConfig, cookie_seed: &[u8; 32]) -> Endpoint {
-    let EndpointKind::WireGuard { listen, private_key } = &endpoint.kind;
+fn make_endpoint(endpoint: &EndpointConfig, config: &RouterConfig, cookie_seed: &[u8; 32], start: Duration) -> Endpoint {
     let address = config.ports[usize::from(endpoint.port.0)].address.expect("validated: a port with endpoints has an address");
-    let local = SocketAddrV4::new(address.ip(), listen.get());
-    Endpoint { port: endpoint.port, local, listener: WireGuardListener::sharing_cookies(private_key, cookie_seed) }
+    let (port, listener) = match &endpoint.kind {
+        EndpointKind::WireGuard { listen, private_key } => {
+            (listen.get(), Some(WireGuardListener::sharing_cookies(private_key, cookie_seed, start)))
+        }
+        EndpointKind::Ipsec => (IkePort::P4500.number(), None),
+    };
+    Endpoint { port: endpoint.port, local: SocketAddrV4::new(address.ip(), port), listener }
 }
 
 /// The relay's presence in the network of each port that has an address.
@@ -90,8 +94,10 @@ impl Worker {
             let Some(id) = self.names.remove(&entry.config.name) else { continue };
             let Some(mut tenant) = self.tenants[id.0 as usize].take() else { continue };
             self.unlink(&tenant, now);
-            self.tenant_queues
-                .drain(id, |packet| drop_waiting(packet, DropReason::TenantRemoved, &mut self.ledger, &tenant.counters.drops));
+            let drops = &tenant.counters.drops;
+            self.tenant_queues.drain(id, |packet| self.ledger.dropped_held(packet, DropReason::TenantRemoved, drops));
+            let lose = |packet, reason| self.ledger.dropped_held(packet, reason, drops);
+            tenant.fragments.clear(DropReason::TenantRemoved, &mut self.fragment_places, lose);
             let interfaces = std::mem::take(&mut tenant.attachments);
             drain_held(interfaces, &mut self.ledger, &tenant.counters.drops);
             self.retire(Retired::new(tenant));
@@ -100,32 +106,37 @@ impl Worker {
 
     /// Freeing a tenant may take a while: the control plane does it.
     fn retire(&mut self, retired: Retired) {
-        if let Err(rtrb::PushError::Full(Event::Retired(retired))) = self.events.push(Event::Retired(retired)) {
+        if let Err(Event::Retired(retired)) = self.tell_control_plane(Event::Retired(retired)) {
             drop(retired);
         }
     }
 
     /// Take over the relay's own ends of tunnels. Returns which of them are new or not as they were: their tunnels begin anew.
     fn replace_endpoints(&mut self, old: &RouterConfig, config: &RouterConfig) -> Vec<bool> {
-        let old_ports = self.own_ports();
+        let old_ports = self.own_ports(old);
         let mut standing: Vec<Option<Endpoint>> = std::mem::take(&mut self.endpoints).into_iter().map(Some).collect();
         let mut renewed = Vec::with_capacity(config.endpoints.len());
         for (index, endpoint) in config.endpoints.iter().enumerate() {
             let same = old.endpoints.get(index) == Some(endpoint);
             let kept = if same { standing.get_mut(index).and_then(Option::take) } else { None };
             renewed.push(kept.is_none());
-            self.endpoints.push(kept.unwrap_or_else(|| make_endpoint(endpoint, config, self.links.cookie_seed())));
+            self.endpoints.push(kept.unwrap_or_else(|| make_endpoint(endpoint, config, self.links.cookie_seed(), self.start)));
         }
-        let own_ports = self.own_ports();
+        self.ipsec_at.fill(None);
+        for (number, endpoint) in (0u8..).zip(&self.endpoints).filter(|(_, endpoint)| endpoint.listener.is_none()) {
+            self.ipsec_at[usize::from(endpoint.port.0)] = Some(EndpointId(number));
+        }
+        let own_ports = self.own_ports(config);
         if own_ports != old_ports {
             self.tenants.iter_mut().flatten().for_each(|tenant| tenant.nat.set_reserved_ports(&own_ports));
         }
         renewed
     }
 
-    /// UDP ports that the relay listens on.
-    fn own_ports(&self) -> Vec<u16> {
-        self.endpoints.iter().map(|endpoint| endpoint.local.port()).collect()
+    /// Ports that the relay listens on.
+    fn own_ports(&self, config: &RouterConfig) -> Vec<u16> {
+        let ike = self.endpoints.iter().filter(|endpoint| endpoint.listener.is_none()).map(|_| IkePort::P500.number());
+        self.endpoints.iter().map(|endpoint| endpoint.local.port()).chain(ike).chain(config.reserved_ports.iter().copied()).collect()
     }
 
     /// `None` for a tenant that stays as it is. The tunnels of a changed one that do not go on end here.
@@ -141,11 +152,12 @@ impl Worker {
             self.attachments.remove((interface.port, interface.vlan));
         }
         let old = std::mem::take(&mut tenant.tunnels).into_iter().enumerate();
+        let config = Arc::clone(&tenant.config);
         let kept = old.map(|(index, tunnel)| {
             let wanted = entry.config.tunnels.get(index);
-            let goes_on = wanted == tenant.config.tunnels.get(index) && !wanted.is_some_and(is_renewed);
+            let goes_on = wanted == config.tunnels.get(index) && !wanted.is_some_and(is_renewed);
             if !goes_on {
-                self.tunnels.remove(tunnel.index, now);
+                self.unlink_tunnel(&config, index, &tunnel, now);
             }
             goes_on.then_some(tunnel)
         });
@@ -160,8 +172,8 @@ impl Worker {
         }
         let tunnels = self.make_tunnels(id, entry, Vec::new(), now);
         let seed = self.next_seed();
-        let own_ports = self.own_ports();
-        self.tenants[slot] = Some(Box::new(Tenant::new(entry, tunnels, &own_ports, seed, now)));
+        let own_ports = self.own_ports(&self.config);
+        self.tenants[slot] = Some(Box::new(Tenant::new(entry, tunnels, &own_ports, self.port_half, seed, now)));
         self.tenant_queues.configure(id, &entry.config);
         self.names.insert(Arc::clone(&entry.config.name), id);
         id
@@ -175,8 +187,10 @@ impl Worker {
         if !ways_stay || tenant.config.attachments != entry.config.attachments {
             // What waits names its tunnel or VLAN by number, and would come out of another one.
             let drops = &tenant.counters.drops;
-            self.tenant_queues.drain(id, |packet| drop_waiting(packet, DropReason::TenantReconfigured, &mut self.ledger, drops));
+            self.tenant_queues.drain(id, |packet| self.ledger.dropped_held(packet, DropReason::TenantReconfigured, drops));
         }
+        let lose = |packet, reason| self.ledger.dropped_held(packet, reason, &tenant.counters.drops);
+        tenant.fragments.clear(DropReason::TenantReconfigured, &mut self.fragment_places, lose);
         let gone = tenant.reconfigure(entry, tunnels, now);
         drain_held(gone, &mut self.ledger, &tenant.counters.drops);
         // What waits for its next hop was let through, and translated, by the old rules.
@@ -199,20 +213,38 @@ impl Worker {
     }
 
     fn make_tunnel(&mut self, key: TunnelKey, config: &TunnelConfig, counters: &Arc<TunnelCounters>, now: Instant) -> TenantTunnel {
-        let TunnelKind::WireGuard { public_key, .. } = &config.kind;
-        let index = self.tunnels.insert(config.endpoint, *public_key, key, now).expect("validated: keys are unique, tables fit");
-        let listener = &self.endpoints[usize::from(config.endpoint.0)].listener;
-        let tunnel = AnyTunnel::WireGuard(WireGuardTunnel::new(listener, config, index, now));
-        TenantTunnel { tunnel, index, endpoint: config.endpoint, mtu: config.mtu, counters: Arc::clone(counters), moved: false }
+        let tunnel = match &config.kind {
+            TunnelKind::WireGuard { public_key, .. } => {
+                self.tunnels.insert(config.endpoint, *public_key, key).expect("validated: keys are unique, tables fit");
+                let index = self.tunnels.lend(config.endpoint, key, now);
+                let listener = self.endpoints[usize::from(config.endpoint.0)].listener.as_ref();
+                let listener = listener.expect("validated: a WireGuard tunnel has a WireGuard endpoint");
+                AnyTunnel::WireGuard(WireGuardTunnel::new(listener, config, index, now))
+            }
+            TunnelKind::Ipsec => AnyTunnel::Esp(EspTunnel::new(config, now)),
+        };
+        TenantTunnel { tunnel, endpoint: config.endpoint, mtu: config.mtu, counters: Arc::clone(counters), moved: false }
     }
 
     fn unlink(&mut self, tenant: &Tenant, now: Instant) {
-        for tunnel in &tenant.tunnels {
-            self.tunnels.remove(tunnel.index, now);
+        for (index, tunnel) in tenant.tunnels.iter().enumerate() {
+            self.unlink_tunnel(&tenant.config, index, tunnel, now);
         }
         for interface in &tenant.attachments {
             self.attachments.remove((interface.port, interface.vlan));
         }
+    }
+
+    /// No message finds a tunnel of `config` from now on.
+    fn unlink_tunnel(&mut self, config: &TenantConfig, index: usize, tunnel: &TenantTunnel, now: Instant) {
+        let old = &config.tunnels[index];
+        if let (TunnelKind::WireGuard { public_key, .. }, AnyTunnel::WireGuard(wireguard)) = (&old.kind, &tunnel.tunnel) {
+            self.tunnels.remove(old.endpoint, *public_key);
+            for index in wireguard.indices() {
+                self.tunnels.release(index, now);
+            }
+        }
+        self.lose_sas(&config.name, &old.name, tunnel, now);
     }
 
     fn link_attachments(&mut self, id: TenantId) {
@@ -237,15 +269,8 @@ fn drain_held(interfaces: Vec<Interface>, ledger: &mut Ledger, drops: &DropCount
     }
 }
 
-/// A packet that waited for its turn.
-fn drop_waiting(packet: Packet, reason: DropReason, ledger: &mut Ledger, drops: &DropCounters) {
-    ledger.unhold_segments(packet.segments());
-    ledger.dropped(packet, reason, drops);
-}
-
 fn drop_held(interface: &mut Interface, reason: DropReason, ledger: &mut Ledger, drops: &DropCounters) {
     for packet in interface.neighbors.drain_held() {
-        ledger.unhold();
-        ledger.dropped(packet, reason, drops);
+        ledger.dropped_held(packet, reason, drops);
     }
 }

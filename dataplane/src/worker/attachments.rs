@@ -1,4 +1,4 @@
-//! Port and tags -> tenant and attachment: how a frame from the cloud gets its tenant.
+//! Port and tags -> tenant and attachment: how a frame from the cloud gets its tenant, or the worker that owns it.
 //!
 //! One tag is the rule, and 12 bits are few: those are a flat array, one line of cache a lookup. Everything else is a hash table.
 
@@ -11,17 +11,30 @@ use crate::tunnel::TenantId;
 /// VLAN ids.
 const IDS: usize = 4096;
 
-type Found = (TenantId, AttachmentId);
-
 /// The attachments of a worker's tenants.
-#[derive(Debug, Default)]
-pub(super) struct Attachments {
+pub(super) type Attachments = ByTags<(TenantId, AttachmentId)>;
+
+/// What is found by port and tags.
+#[derive(Debug)]
+pub(super) struct ByTags<T> {
     /// By port and VLAN id; a port's array is made with its first attachment.
-    single: Vec<Vec<Option<Found>>>,
-    other: HashMap<(PortId, Vlan), Found, RandomState>,
+    single: Vec<Vec<Option<T>>>,
+    other: HashMap<(PortId, Vlan), T, RandomState>,
 }
 
-impl Attachments {
+impl<T> Default for ByTags<T> {
+    fn default() -> Self {
+        Self { single: Vec::new(), other: HashMap::default() }
+    }
+}
+
+impl<T: Copy> ByTags<T> {
+    /// Forget everything.
+    pub(super) fn clear(&mut self) {
+        self.single.clear();
+        self.other.clear();
+    }
+
     /// Forget the one with these tags on this port.
     pub(super) fn remove(&mut self, (port, vlan): (PortId, Vlan)) {
         match vlan {
@@ -34,7 +47,7 @@ impl Attachments {
     }
 
     /// Enter one.
-    pub(super) fn insert(&mut self, (port, vlan): (PortId, Vlan), found: Found) {
+    pub(super) fn insert(&mut self, (port, vlan): (PortId, Vlan), found: T) {
         let Vlan::Single(id) = vlan else {
             self.other.insert((port, vlan), found);
             return;
@@ -48,7 +61,7 @@ impl Attachments {
     }
 
     /// The one with these tags on this port.
-    pub(super) fn get(&self, (port, vlan): (PortId, Vlan)) -> Option<Found> {
+    pub(super) fn get(&self, (port, vlan): (PortId, Vlan)) -> Option<T> {
         match vlan {
             Vlan::Single(id) => *self.single.get(usize::from(port.0))?.get(usize::from(id.get()))?,
             _ => self.other.get(&(port, vlan)).copied(),

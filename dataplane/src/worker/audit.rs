@@ -10,7 +10,7 @@ pub struct FrameAudit {
     pub free: usize,
     /// Frames that NICs hold.
     pub with_nics: usize,
-    /// Frames whose packets wait: for their next hop, or for their turn.
+    /// Frames whose packets wait: for their next hop, for their turn, or for the first fragment of their datagram.
     pub waiting: usize,
     /// Frames whose packets are on rings from other workers, and frames on their way home.
     pub under_way: usize,
@@ -34,6 +34,7 @@ impl Worker {
             with_nics: self.ports.iter().flat_map(|port| &port.nics).map(|nic| nic.held()).sum(),
             waiting: interfaces.map(|interface| interface.neighbors.holding()).sum::<usize>()
                 + self.handshakes.len()
+                + self.tenants.iter().flatten().map(|tenant| tenant.fragments.waiting()).sum::<usize>()
                 + self.tenant_queues.len(),
             under_way: packets + home,
             packets_under_way: packets,

@@ -2,9 +2,10 @@
 //!
 //! | frame | known by | becomes |
 //! |---|---|---|
-//! | data message of a tunnel | its receiver index | an [`Arrival`] |
+//! | data message of a tunnel | its receiver index or SPI | an [`Arrival`] |
 //! | IPv4 on a tenant's VLAN | port and tags | an [`Arrival`] |
 //! | handshake message | what the listener lets through, with cookies and limits | waits in `handshakes` |
+//! | IKE message | UDP port and marker | an event for the control plane (`ipsec`) |
 //! | ARP, echo request to the relay | addresses | answered here and now |
 //! | any of these but the relay's own, of another worker's tenant | the same | handed over (`crossings`) |
 //!
@@ -26,6 +27,7 @@ use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::inner::Inner;
 use crate::wire::underlay::{self, Outer};
+use crate::worker::control::IkePort;
 use crate::worker::crossings::ForeignOrigin;
 use crate::worker::handshakes::{Handshake, Named};
 use crate::worker::ledger::Ledger;
@@ -49,11 +51,11 @@ pub(super) struct Arrival {
 pub(super) enum Origin {
     /// Through a tunnel; nothing of it is authenticated yet.
     Office {
-        /// By the message's receiver index.
+        /// By the message's receiver index or SPI.
         key: TunnelKey,
         /// The relay's end.
         endpoint: EndpointId,
-        /// Outer source.
+        /// Outer source; of ESP without UDP, port 0.
         source: SocketAddrV4,
         /// ECN bits of the outer header.
         ecn: u8,
@@ -75,16 +77,23 @@ impl Arrival {
             Origin::Cloud { tenant, .. } => tenant,
         }
     }
+
+    /// Whether both use the same tunnel, or the same attachment in the same direction.
+    pub(super) fn goes_the_same_way(&self, other: &Self) -> bool {
+        match (self.origin, other.origin) {
+            (Origin::Office { key, .. }, Origin::Office { key: others, .. }) => key == others,
+            (Origin::Cloud { tenant, attachment, .. }, Origin::Cloud { tenant: others_tenant, attachment: others_attachment, .. }) => {
+                (tenant, attachment) == (others_tenant, others_attachment)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Worker {
-    /// Find whose this frame is. `None`: it has found its end, or waits, or was for the relay itself.
+    /// Find whose this frame is, which is booked as received. `None`: it has found its end, or waits, or was for the relay itself.
     pub(super) fn classify(&mut self, id: PortId, mut packet: Packet, now: Instant) -> Option<Arrival> {
-        let port = &mut self.ports[usize::from(id.0)];
-        self.ledger.received(packet.segments());
-        port.counters.received.add(packet.segments(), packet.len());
-
-        let header = match link::accept(packet.bytes(), port.mac) {
+        let header = match link::accept(packet.bytes(), self.ports[usize::from(id.0)].mac) {
             Ok(header) => header,
             Err(reason) => return self.refuse(id, packet, reason),
         };
@@ -92,6 +101,14 @@ impl Worker {
         let inside = packet.set_range(header.header_len, payload);
         debug_assert!(inside, "the header lies inside the frame");
 
+        // No tenant has an untagged attachment on a port with an address of the relay's own.
+        if header.vlan == Vlan::Untagged && self.access[usize::from(id.0)].is_some() {
+            if header.ethertype != ethernet::ARP {
+                return self.classify_from_access(id, packet, header.source, now);
+            }
+            self.arp_from_access(id, packet, header.source, now);
+            return None;
+        }
         match (self.attachments.get((id, header.vlan)), header.ethertype) {
             (Some((tenant, attachment)), ethernet::ARP) => self.arp_from_cloud(tenant, attachment, packet, header.source, now),
             (Some((tenant, attachment)), _) => {
@@ -102,12 +119,6 @@ impl Worker {
                 let origin =
                     if ethertype == ethernet::ARP { ForeignOrigin::Arp { vlan, station } } else { ForeignOrigin::Vlan { vlan, station } };
                 self.hand_over(owner, packet, id, origin);
-            }
-            (None, ethertype) if header.vlan == Vlan::Untagged && self.access[usize::from(id.0)].is_some() => {
-                if ethertype != ethernet::ARP {
-                    return self.classify_from_access(id, packet, header.source, now);
-                }
-                self.arp_from_access(id, packet, header.source, now);
             }
             (None, _) if header.vlan == Vlan::Untagged => self.drop_at_port(id, packet, DropReason::UntaggedUnexpected),
             (None, _) => self.drop_at_port(id, packet, DropReason::VlanUnknown),
@@ -120,6 +131,14 @@ impl Worker {
         let Some(interface) = &self.access[usize::from(id.0)] else { return self.refuse(id, packet, DropReason::UntaggedUnexpected) };
         let datagram = match underlay::parse(packet.bytes(), interface.address()) {
             Ok(Outer::Udp(datagram)) => datagram,
+            Ok(Outer::Esp(esp)) => {
+                let Some(at) = self.ipsec_at[usize::from(id.0)] else {
+                    return self.refuse(id, packet, DropReason::OuterProtocolUnsupported);
+                };
+                let inside = packet.set_range(underlay::IPV4_LEN, esp.payload_len);
+                debug_assert!(inside, "the payload lies inside the packet it was read from");
+                return self.classify_plain_esp(id, at, esp.source, esp.ecn, packet);
+            }
             Ok(Outer::Icmp(len)) => {
                 self.echo_from_access(id, packet, len, station, now);
                 return None;
@@ -128,6 +147,11 @@ impl Worker {
         };
         let inside = packet.set_range(underlay::HEADERS_LEN, datagram.payload_len);
         debug_assert!(inside, "the payload lies inside the packet it was read from");
+        match (self.ipsec_at[usize::from(id.0)], datagram.destination.port()) {
+            (Some(at), 4500) => return self.classify_ipsec(id, at, IkePort::P4500, datagram, packet, now),
+            (Some(at), 500) => return self.classify_ipsec(id, at, IkePort::P500, datagram, packet, now),
+            _ => {}
+        }
         let Some(index) = wireguard::data_index(packet.bytes()) else {
             return self.classify_handshake(id, datagram, packet, now);
         };
@@ -166,9 +190,11 @@ impl Worker {
     fn classify_handshake(&mut self, id: PortId, datagram: underlay::Datagram, packet: Packet, now: Instant) -> Option<Arrival> {
         let (source, local) = (datagram.source, datagram.destination);
         let Some(at) = self.endpoint_at(id, local) else { return self.refuse(id, packet, DropReason::NoListener) };
-        let endpoint = &mut self.endpoints[usize::from(at.0)];
+        let Some(listener) = &mut self.endpoints[usize::from(at.0)].listener else {
+            return self.refuse(id, packet, DropReason::NoListener);
+        };
         let Some(mut out) = self.ledger.blank() else { return self.refuse(id, packet, DropReason::NoFreeFrame) };
-        let reason = match endpoint.listener.inspect(packet.bytes(), SocketAddr::V4(source), out.spare_mut(), now) {
+        let reason = match listener.inspect(packet.bytes(), SocketAddr::V4(source), out.spare_mut(), now) {
             Ok(Inspected::Reply(len)) if out.set_range(0, len) => {
                 self.ledger.absorbed(packet);
                 self.ledger.generated();

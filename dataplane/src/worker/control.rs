@@ -3,12 +3,14 @@
 //! Configuration does not come this way (see `publish`), nor do counters (see `counters`). Rows carry names and words, as people
 //! read them; building them costs the worker a few microseconds a row, so a request returns at most [`ROWS`] and says where to go on.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
-use crate::router_config::{TrafficClass, Vlan};
+use crate::router_config::{EndpointId, TrafficClass, Vlan};
 use crate::tenant::Tenant;
 use crate::time::{Duration, Instant};
+use crate::tunnel::esp::sa::{Encapsulation, SaPair, SaRefused, SaRow, Spi};
+use crate::tunnel::wireguard::Tai64n;
 
 /// Rows in one answer.
 pub const ROWS: usize = 256;
@@ -24,6 +26,8 @@ pub enum Command {
         tunnel: Arc<str>,
         /// Where the peer was last heard.
         peer: SocketAddr,
+        /// Of [`Event::HandshakeAnswered`]: older handshakes are replays.
+        timestamp: Option<Tai64n>,
     },
     /// Answer with [`Event::Snapshot`].
     Snapshot {
@@ -32,6 +36,113 @@ pub enum Command {
         /// What is asked for.
         request: SnapshotRequest,
     },
+    /// Send an IKE message. Any worker does; it counts as a packet of the relay's own.
+    SendIke {
+        /// The relay's end.
+        endpoint: EndpointId,
+        /// The port it leaves from; the worker adds the non-ESP marker where it belongs (RFC 3948 section 2.2).
+        local_port: IkePort,
+        /// Where to.
+        to: SocketAddrV4,
+        /// The message, from its IKE header on.
+        message: Box<[u8]>,
+    },
+    /// Send a NAT keepalive from port 4500: one octet 0xFF without a marker (RFC 3948 section 2.3). Any worker does.
+    SendKeepalive {
+        /// The relay's end.
+        endpoint: EndpointId,
+        /// Where to.
+        to: SocketAddrV4,
+    },
+    /// Install an SA pair, and answer with [`Event::SaInstalled`]: what the peer sends from then on finds its way.
+    InstallSa {
+        /// Number that comes back with the answer.
+        id: u64,
+        /// Tenant name.
+        tenant: Arc<str>,
+        /// Tunnel name.
+        tunnel: Arc<str>,
+        /// The pair.
+        pair: Box<SaPair>,
+    },
+    /// Send with this pair's outbound SA from now on.
+    SwitchOutbound {
+        /// Tenant name.
+        tenant: Arc<str>,
+        /// Tunnel name.
+        tunnel: Arc<str>,
+        /// Names the pair.
+        inbound_spi: Spi,
+    },
+    /// Send nothing more with this pair's outbound SA; what the peer sent before may still arrive.
+    CloseOutbound {
+        /// Tenant name.
+        tenant: Arc<str>,
+        /// Tunnel name.
+        tunnel: Arc<str>,
+        /// Names the pair.
+        inbound_spi: Spi,
+    },
+    /// Remove an SA pair, both directions at once.
+    RemoveSa {
+        /// Tenant name.
+        tenant: Arc<str>,
+        /// Tunnel name.
+        tunnel: Arc<str>,
+        /// Names the pair.
+        inbound_spi: Spi,
+    },
+    /// The peer of an SA pair is elsewhere, as an authenticated IKE message showed.
+    MovePeer {
+        /// Tenant name.
+        tenant: Arc<str>,
+        /// Tunnel name.
+        tunnel: Arc<str>,
+        /// Names the pair.
+        inbound_spi: Spi,
+        /// Where it is now.
+        to: Encapsulation,
+    },
+}
+
+impl Command {
+    /// The tenant it is about: its owner gets it. With `None` any worker may.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Initiate { tenant, .. }
+            | Self::InstallSa { tenant, .. }
+            | Self::SwitchOutbound { tenant, .. }
+            | Self::CloseOutbound { tenant, .. }
+            | Self::RemoveSa { tenant, .. }
+            | Self::MovePeer { tenant, .. } => Some(tenant),
+            Self::Snapshot { request, .. } => match request {
+                SnapshotRequest::Sessions { tenant, .. } => Some(tenant),
+                SnapshotRequest::Tunnels { tenant, .. } | SnapshotRequest::Neighbors { tenant, .. } => tenant.as_ref(),
+            },
+            Self::SendIke { .. } | Self::SendKeepalive { .. } => None,
+        }
+    }
+}
+
+/// The relay's UDP ports for IKE (RFC 7296 section 2.23).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum IkePort {
+    /// 500: IKE alone.
+    P500,
+    /// 4500: IKE behind a non-ESP marker, beside ESP.
+    P4500,
+}
+
+impl IkePort {
+    /// The number.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::P500 => 500,
+            Self::P4500 => 4500,
+        }
+    }
 }
 
 /// What a snapshot shows. `from` is 0, or the `next` of the previous answer.
@@ -72,6 +183,15 @@ pub enum Event {
         /// The new address.
         peer: SocketAddr,
     },
+    /// A WireGuard peer's handshake was answered, the newest since the last time that this was told: remember it for the next start.
+    HandshakeAnswered {
+        /// Tenant name.
+        tenant: Arc<str>,
+        /// Tunnel name.
+        tunnel: Arc<str>,
+        /// Its time stamp.
+        timestamp: Tai64n,
+    },
     /// The answer to [`Command::Snapshot`].
     Snapshot {
         /// The number of the request.
@@ -85,6 +205,58 @@ pub enum Event {
     },
     /// A removed tenant: drop it, away from the worker's thread.
     Retired(Retired),
+    /// An IKE message came, and was within the limits. Nothing of it has been looked at.
+    Ike {
+        /// The relay's end.
+        endpoint: EndpointId,
+        /// The port it came to.
+        local_port: IkePort,
+        /// Where it came from.
+        from: SocketAddrV4,
+        /// The message, without the non-ESP marker.
+        message: Box<[u8]>,
+    },
+    /// The answer to [`Command::InstallSa`].
+    SaInstalled {
+        /// The number of the command.
+        id: u64,
+        /// Whether the SA pair stands.
+        outcome: Result<(), SaRefused>,
+    },
+    /// A packet wanted to go and there is no SA for it. At most once each 5 s for a tunnel.
+    Acquire {
+        /// Tenant name.
+        tenant: Arc<str>,
+        /// Tunnel name.
+        tunnel: Arc<str>,
+    },
+    /// An SA pair has reached its soft lifetime; told once.
+    SaExpiring {
+        /// Tenant name.
+        tenant: Arc<str>,
+        /// Tunnel name.
+        tunnel: Arc<str>,
+        /// Names the pair.
+        inbound_spi: Spi,
+    },
+    /// The first packet was authenticated on this inbound SA.
+    SaHeard {
+        /// Tenant name.
+        tenant: Arc<str>,
+        /// Tunnel name.
+        tunnel: Arc<str>,
+        /// Names the pair.
+        inbound_spi: Spi,
+    },
+    /// A reload took the tunnel away, or made it anew: these SA pairs are gone.
+    SasLost {
+        /// Tenant name.
+        tenant: Arc<str>,
+        /// Tunnel name.
+        tunnel: Arc<str>,
+        /// Names the pairs.
+        inbound_spis: Box<[Spi]>,
+    },
 }
 
 /// The remains of a removed tenant; dropping it frees its tables.
@@ -120,7 +292,7 @@ pub struct TunnelRow {
     pub tenant: Arc<str>,
     /// Tunnel name.
     pub tunnel: Arc<str>,
-    /// `wireguard`.
+    /// `wireguard` or `ipsec`.
     pub kind: &'static str,
     /// Whether it can carry data now.
     pub up: bool,
@@ -134,6 +306,8 @@ pub struct TunnelRow {
     pub heard_at: Option<Instant>,
     /// Why it is down, in words with the remedy; empty when it is up.
     pub down_reason: &'static str,
+    /// The SA pairs of an IPsec tunnel.
+    pub sas: Vec<SaRow>,
 }
 
 /// A session.
@@ -143,7 +317,7 @@ pub struct SessionRow {
     pub class: TrafficClass,
     /// `tcp`, `udp` or `icmp`.
     pub protocol: &'static str,
-    /// `office-to-cloud` or `cloud-to-office`: who opened it.
+    /// `office-to-cloud` or `cloud-to-office`: who sent first. The cloud does so by a callback, or where a service's filtering lets it.
     pub opened_by: &'static str,
     /// Name of the service or callback it was opened by.
     pub rule: Arc<str>,

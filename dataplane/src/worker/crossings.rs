@@ -25,6 +25,8 @@ use crate::worker::{MOST_BATCHES, Worker};
 pub(super) enum ForeignOrigin {
     /// A tunnel's message, without its outer headers.
     Tunnel { index: u32, source: SocketAddrV4, local: SocketAddrV4, ecn: u8 },
+    /// An ESP packet, without its outer headers; a source port of 0 says that there was no UDP.
+    Esp { spi: u32, source: SocketAddrV4, ecn: u8 },
     /// An answer to a handshake, which the listener let through.
     Response { index: u32, source: SocketAddrV4, local: SocketAddrV4 },
     /// A handshake that the listener let through; the public key that it names stands behind the message.
@@ -105,7 +107,7 @@ impl Worker {
         for crossing in crossings.drain(..) {
             self.ledger.counters.taken_over.add(crossing.packet.segments());
             if let Some(arrival) = self.receive_crossing(crossing, now) {
-                self.enqueue(arrival);
+                self.admit(arrival);
             }
         }
         self.crossings = crossings;
@@ -116,6 +118,7 @@ impl Worker {
     fn receive_crossing(&mut self, Crossing { packet, port: id, origin }: Crossing, now: Instant) -> Option<Arrival> {
         match origin {
             ForeignOrigin::Tunnel { index, source, local, ecn } => self.arrival_of_tunnel(id, local, index, source, ecn, packet),
+            ForeignOrigin::Esp { spi, source, ecn } => self.arrival_of_foreign_sa(id, spi, source, ecn, packet),
             ForeignOrigin::Vlan { vlan, station } => match self.attachments.get((id, vlan)) {
                 Some((tenant, attachment)) => Some(Arrival { packet, origin: Origin::Cloud { tenant, attachment, station } }),
                 None => self.refuse(id, packet, DropReason::VlanUnknown),

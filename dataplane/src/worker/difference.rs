@@ -47,7 +47,11 @@ mod tests {
     use crate::router_config::Limits;
 
     fn entry(name: &str) -> TenantEntry {
-        let limits = Limits { sessions: std::num::NonZeroU32::MIN, new_sessions_per_second: std::num::NonZeroU32::MIN };
+        let limits = Limits {
+            sessions: std::num::NonZeroU32::MIN,
+            ports: std::num::NonZeroU32::MIN,
+            new_sessions_per_second: std::num::NonZeroU32::MIN,
+        };
         let config = TenantConfig {
             name: name.into(),
             tunnels: Vec::new(),
@@ -66,7 +70,7 @@ mod tests {
 
     fn router(tenants: &[&TenantEntry]) -> RouterConfig {
         let tenants = tenants.iter().copied().cloned().collect();
-        RouterConfig { ports: Vec::new(), endpoints: Vec::new(), conventional_lgwan: Vec::new(), tenants }
+        RouterConfig { ports: Vec::new(), endpoints: Vec::new(), conventional_lgwan: Vec::new(), reserved_ports: Vec::new(), tenants }
     }
 
     fn names(entries: &[&TenantEntry]) -> Vec<String> {

@@ -24,13 +24,33 @@ pub(super) struct Open {
     pub(super) packet: Packet,
     pub(super) inner: Inner,
     pub(super) from: OpenFrom,
+    /// Where prefetching goes on.
+    pub(super) hint: u32,
 }
 
 /// Which route it is on.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum OpenFrom {
-    Office { key: TunnelKey, class: TrafficClass },
-    Cloud { tenant: TenantId, attachment: AttachmentId, station: MacAddr },
+    Office {
+        key: TunnelKey,
+        class: TrafficClass,
+    },
+    /// With no station it is an office's packet, which turned back.
+    Cloud {
+        tenant: TenantId,
+        attachment: AttachmentId,
+        station: Option<MacAddr>,
+    },
+}
+
+impl OpenFrom {
+    /// The tenant it belongs to.
+    pub(super) const fn tenant(self) -> TenantId {
+        match self {
+            Self::Office { key, .. } => key.tenant,
+            Self::Cloud { tenant, .. } => tenant,
+        }
+    }
 }
 
 impl Worker {
@@ -44,25 +64,33 @@ impl Worker {
                 && let Some(arrival) = rest.next()
             {
                 self.prefetch(rest.as_slice());
-                if let Some(open) = self.open(arrival, now) {
-                    self.prefetch_session(&open, false);
+                if let Some(mut open) = self.open(arrival, now) {
+                    open.hint = self.prefetch_session(&open);
                     vector.push(open);
                 }
             }
             if vector.is_empty() {
                 break;
             }
-            vector.iter().for_each(|open| self.prefetch_session(open, true));
-            for Open { packet, inner, from } in vector.drain(..) {
-                match from {
-                    OpenFrom::Office { key, class } => self.forward_to_cloud(key, class, &inner, packet, now),
-                    OpenFrom::Cloud { tenant, attachment, station } => {
-                        self.forward_to_office(tenant, attachment, &inner, packet, station, now);
-                    }
+            vector.iter().for_each(|open| self.prefetch_found(open));
+            for open in vector.drain(..) {
+                if open.inner.fragment.is_some() {
+                    self.forward_fragment(open, now);
+                } else {
+                    self.forward(open.from, &open.inner, open.packet, now).ok();
                 }
             }
         }
         self.vector = vector;
+    }
+
+    /// Send a packet through the second half of its route; one that is too big is cut, where that is allowed. The reason of a loss,
+    /// which has been counted, is for who cut it.
+    pub(super) fn forward(&mut self, from: OpenFrom, inner: &Inner, packet: Packet, now: Instant) -> Result<(), DropReason> {
+        match from {
+            OpenFrom::Office { key, class } => self.forward_to_cloud(key, class, inner, packet, now),
+            OpenFrom::Cloud { tenant, attachment, station } => self.forward_to_office(tenant, attachment, inner, packet, station, now),
+        }
     }
 
     fn open(&mut self, arrival: Arrival, now: Instant) -> Option<Open> {
@@ -70,7 +98,7 @@ impl Worker {
         match origin {
             Origin::Office { key, endpoint, source, ecn } => self.open_message(key, endpoint, source, ecn, packet, now),
             Origin::Cloud { tenant, attachment, station } => match route::open_from_cloud(&mut packet) {
-                Ok(inner) => Some(Open { packet, inner, from: OpenFrom::Cloud { tenant, attachment, station } }),
+                Ok(inner) => Some(Open { packet, inner, from: OpenFrom::Cloud { tenant, attachment, station: Some(station) }, hint: 0 }),
                 Err(reason) => {
                     self.lose_from_cloud(tenant, attachment, packet, reason, now);
                     None
@@ -102,7 +130,7 @@ impl Worker {
         match opened {
             Ok(Opened::Packet { inner, class }) => {
                 self.ledger.release(message);
-                return Some(Open { packet: out, inner, from: OpenFrom::Office { key, class } });
+                return Some(Open { packet: out, inner, from: OpenFrom::Office { key, class }, hint: 0 });
             }
             Ok(Opened::Reply) => {
                 self.ledger.absorbed(message);
@@ -122,54 +150,90 @@ impl Worker {
         None
     }
 
-    fn forward_to_cloud(&mut self, key: TunnelKey, class: TrafficClass, inner: &Inner, mut packet: Packet, now: Instant) {
+    fn forward_to_cloud(
+        &mut self,
+        key: TunnelKey,
+        class: TrafficClass,
+        inner: &Inner,
+        mut packet: Packet,
+        now: Instant,
+    ) -> Result<(), DropReason> {
         let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { unreachable!("{}", LIVING) };
         match route::office_to_cloud(tenant, class, inner, &self.config.conventional_lgwan, &mut packet, now) {
             Ok(Verdict::ToCloud { attachment, next_hop }) => self.send_to_cloud(key.tenant, attachment, next_hop, packet, now),
+            Ok(Verdict::TurnsBack { session }) => {
+                let session = tenant.nat.session(session);
+                let (attachment, inner) = (session.attachment, route::turned_back(session, inner));
+                return self.forward_to_office(key.tenant, attachment, &inner, packet, None, now);
+            }
             Ok(Verdict::EchoReply | Verdict::ToOffice { .. }) => self.ledger.absorbed(packet),
+            Err(DropReason::PacketTooBig) if !inner.dont_fragment => {
+                return self.forward_in_pieces(OpenFrom::Office { key, class }, inner, packet, now);
+            }
             Err(reason) => {
                 self.explain_to_office(key, reason, &packet, now);
                 self.drop_at_tenant(key.tenant, packet, reason);
+                return Err(reason);
             }
         }
+        Ok(())
     }
 
+    /// `station` sent it on the VLAN: with none it comes from the office itself, and turned back.
     fn forward_to_office(
         &mut self,
         id: TenantId,
         attachment: AttachmentId,
         inner: &Inner,
         mut packet: Packet,
-        station: MacAddr,
+        station: Option<MacAddr>,
         now: Instant,
-    ) {
-        let Some(mut out) = self.ledger.blank() else { return self.drop_at_tenant(id, packet, DropReason::NoFreeFrame) };
+    ) -> Result<(), DropReason> {
+        let Some(mut out) = self.ledger.blank() else {
+            self.drop_at_tenant(id, packet, DropReason::NoFreeFrame);
+            return Err(DropReason::NoFreeFrame);
+        };
         let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { unreachable!("{}", LIVING) };
-        match route::cloud_to_office(tenant, attachment, inner, &mut packet, &self.config.conventional_lgwan, &mut out, now) {
-            Ok(Verdict::ToOffice { tunnel }) => {
+        let verdict = route::cloud_to_office(tenant, attachment, inner, &mut packet, &self.config.conventional_lgwan, &mut out, now);
+        match (verdict, station) {
+            (Ok(Verdict::ToOffice { tunnel }), _) => {
                 let ecn = ecn::encapsulate(packet.bytes());
                 self.ledger.release(packet);
                 self.send_to_peer(TunnelKey { tenant: id, tunnel }, ecn, out, now);
             }
-            Ok(Verdict::EchoReply) => {
+            (Ok(Verdict::EchoReply), Some(station)) => {
                 self.ledger.release(out);
                 let interface = &tenant.attachments[usize::from(attachment.0)];
                 port::reflect(&mut self.ports[usize::from(interface.port.0)], interface, station, packet, &mut self.ledger);
             }
-            Ok(Verdict::ToCloud { .. }) => {
+            (Ok(_), _) => {
                 self.ledger.release(out);
                 self.ledger.absorbed(packet);
             }
-            Err(reason) => {
+            (Err(DropReason::PacketTooBig), _) if !inner.dont_fragment => {
+                self.ledger.release(out);
+                return self.forward_in_pieces(OpenFrom::Cloud { tenant: id, attachment, station }, inner, packet, now);
+            }
+            (Err(reason), Some(_)) => {
                 self.ledger.release(out);
                 self.lose_from_cloud(id, attachment, packet, reason, now);
+                return Err(reason);
+            }
+            // It bears its sender's address in the cloud by now, where no error must go.
+            (Err(reason), None) => {
+                self.ledger.release(out);
+                self.drop_at_tenant(id, packet, reason);
+                return Err(reason);
             }
         }
+        Ok(())
     }
 
     fn lose_from_cloud(&mut self, id: TenantId, attachment: AttachmentId, packet: Packet, reason: DropReason, now: Instant) {
         if matches!(reason, DropReason::TunnelDown | DropReason::TunnelPeerAddressUnknown) {
-            self.initiate(TunnelKey { tenant: id, tunnel: TunnelId(0) }, now);
+            // Any of its tunnels would do, and the first one's router may be the one that is dead.
+            let tunnels = self.tenants[id.0 as usize].as_deref().map_or(0, |tenant| tenant.tunnels.len());
+            (0u8..).take(tunnels).for_each(|tunnel| self.initiate(TunnelKey { tenant: id, tunnel: TunnelId(tunnel) }, now));
         }
         self.explain_to_cloud(id, attachment, reason, &packet, now);
         self.drop_at_tenant(id, packet, reason);

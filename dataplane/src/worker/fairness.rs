@@ -242,6 +242,12 @@ impl<T> FairQueues<T> {
         self.slab.len() == 0
     }
 
+    /// Whether nothing waits and no tenant has a turn: whatever comes next is the first in its round.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.fresh.first == NIL && self.waiting.first == NIL
+    }
+
     /// How many of one tenant wait.
     #[must_use]
     pub fn len_of(&self, tenant: u32) -> usize {
@@ -266,6 +272,14 @@ impl<T> FairQueues<T> {
         queue.deficit = queue.deficit.min(signed(quantum));
         queue.weight = logarithm(quantum) - logarithm(QUANTUM);
         self.classify(tenant);
+    }
+
+    /// Whether one more packet of this lane would be lost itself, its tenant's queue being full: [`Self::push`] would return it as
+    /// [`DropReason::TenantQueueFull`]. Cheaper to ask than to push.
+    #[must_use]
+    pub fn refuses(&self, tenant: u32, lane: Lane) -> bool {
+        let queue = &self.queues[tenant as usize];
+        queue.len() >= self.most_per_tenant && queue.losing_lane(Some(lane)) == lane
     }
 
     /// Let `item` wait. Returns what was lost for it, where there is no room: something of whoever has more than its share.

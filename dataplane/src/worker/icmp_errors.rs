@@ -14,7 +14,7 @@ impl Worker {
     /// Tell an office host why its packet was lost, where ICMP has a word for it. `lost` is the untranslated inner packet.
     pub(super) fn explain_to_office(&mut self, key: TunnelKey, reason: DropReason, lost: &Packet, now: Instant) {
         let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
-        let mtu = tenant.config.attachments.iter().map(|attachment| attachment.mtu).min().unwrap_or(u16::MAX);
+        let mtu = tenant.smallest_cloud_mtu();
         let Ok(inner) = Inner::parse(lost.bytes()) else { return };
         let Some(kind) = icmp_error_for(reason, &inner, mtu) else { return };
         // The destination speaks for itself: WireGuard at the office lets in only sources that it sends to (AllowedIPs), and the
@@ -62,7 +62,9 @@ fn icmp_error_for(reason: DropReason, lost: &Inner, mtu: u16) -> Option<IcmpErro
         // RFC 1191 section 4: only a sender that forbade fragments asks to be told.
         DropReason::PacketTooBig if lost.dont_fragment => Some(IcmpErrorKind::FragmentationNeeded { next_hop_mtu: mtu }),
         DropReason::HopLimitExceeded => Some(IcmpErrorKind::TimeExceeded),
-        DropReason::SessionTableFull | DropReason::SessionRateLimited | DropReason::PortsExhausted => Some(IcmpErrorKind::HostUnreachable),
+        DropReason::SessionTableFull | DropReason::SessionRateLimited | DropReason::PortLimitReached | DropReason::PortsExhausted => {
+            Some(IcmpErrorKind::HostUnreachable)
+        }
         DropReason::TunnelDown | DropReason::TunnelPeerAddressUnknown => Some(IcmpErrorKind::HostUnreachable),
         _ => None,
     }

@@ -67,6 +67,12 @@ impl Ledger {
         self.release(packet);
     }
 
+    /// As [`Self::dropped`], for a packet that waited.
+    pub(super) fn dropped_held(&mut self, packet: Packet, reason: DropReason, drops: &DropCounters) {
+        self.unhold_segments(packet.segments());
+        self.dropped(packet, reason, drops);
+    }
+
     /// Packets are lost that have no frame any more, or never had one.
     pub(super) fn lost(&self, packets: u64, reason: DropReason, drops: &DropCounters) {
         drops.add(reason, packets);

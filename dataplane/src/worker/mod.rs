@@ -14,7 +14,10 @@
 //! | `transmit_handoff` | frames for a port where this worker has no queue |
 //! | `sleep_state` | waking another worker |
 //! | `dispatch` | an arrival's route, and what its verdict asks for |
+//! | `fragments` | one packet that is not one datagram: fragments wait for their first one, and what is too big is cut |
 //! | `prefetch` | what memory should bring meanwhile |
+//! | `ipsec` | ESP by its SPI, IKE for the control plane |
+//! | `security_associations` | what key exchange asks for, and what tunnels tell it |
 //! | `handshakes` | what costs too much to be done between two packets |
 //! | `transmit`, `port` | the way out: outer headers, next hop, the NIC's queue |
 //! | `icmp_errors` | telling a host why its packet was lost |
@@ -36,13 +39,16 @@ mod destination_class;
 mod difference;
 mod dispatch;
 pub mod fairness;
+mod fragments;
 mod handoff;
 mod handshakes;
 mod housekeeping;
 mod icmp_errors;
+mod ipsec;
 mod ledger;
 mod port;
 mod prefetch;
+mod security_associations;
 mod sleep_state;
 mod snapshots;
 pub mod steering;
@@ -64,15 +70,16 @@ use rtrb::{Consumer, Producer};
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::link::Interface;
+use crate::nat::PortHalf;
 use crate::nic::{BATCH, Nic};
 use crate::packet::{FramePool, Packet};
 use crate::publish::Reader;
 use crate::rate::TokenBucket;
-use crate::router_config::{PortId, RouterConfig};
-use crate::tenant::Tenant;
-use crate::time::Instant;
+use crate::router_config::{EndpointId, PortId, RouterConfig};
+use crate::tenant::{Places, Tenant};
+use crate::time::{Duration, Instant};
 use crate::tunnel::wireguard::WireGuardListener;
-use crate::tunnel::{TenantId, TunnelTable};
+use crate::tunnel::{SpiTable, TenantId, TunnelTable};
 use attachments::Attachments;
 #[cfg(feature = "simulation")]
 pub use audit::FrameAudit;
@@ -81,7 +88,7 @@ use control::{Command, Event};
 use dispatch::Open;
 use handoff::Crossing;
 pub use handoff::Links;
-use handshakes::Handshake;
+use handshakes::Handshakes;
 use ledger::Ledger;
 use port::Port;
 use steering::Steering;
@@ -100,8 +107,10 @@ const LIVING: &str = "the tables of tunnels and attachments name living tenants 
 /// One of the relay's own ends of tunnels.
 struct Endpoint {
     port: PortId,
+    /// Where tunnels' messages come to; IPsec's in UDP.
     local: SocketAddrV4,
-    listener: WireGuardListener,
+    /// None where the endpoint speaks IPsec.
+    listener: Option<WireGuardListener>,
 }
 
 /// Everything that one worker thread owns.
@@ -113,23 +122,35 @@ pub struct Worker {
     /// The access network of each port that has an address.
     access: Vec<Option<Interface>>,
     endpoints: Vec<Endpoint>,
+    /// The IPsec endpoint of each port, where there is one.
+    ipsec_at: Vec<Option<EndpointId>>,
     tenants: Vec<Option<Box<Tenant>>>,
     names: HashMap<Arc<str>, TenantId, RandomState>,
     tunnels: TunnelTable,
+    spis: SpiTable,
     attachments: Attachments,
     commands: Consumer<Command>,
     events: Producer<Event>,
+    /// Events that must not be lost, and found the ring full.
+    untold: VecDeque<Event>,
+    /// Something is on the ring since the control plane was last woken.
+    told: bool,
+    punt_limits: ipsec::PuntLimits,
     batch: Vec<Packet>,
     arrivals: Vec<Arrival>,
     tenant_queues: TenantQueues,
+    fragment_places: Places,
     vector: Vec<Open>,
-    handshakes: VecDeque<Handshake>,
+    handshakes: Handshakes,
     steering: Steering,
     links: Links,
     crossings: Vec<Crossing>,
     housekeeping: housekeeping::Schedule,
     echoes: TokenBucket,
+    port_half: PortHalf,
     seed: u64,
+    /// From 1970 to [`Instant::ZERO`].
+    start: Duration,
 }
 
 /// What a worker is made of.
@@ -146,8 +167,12 @@ pub struct WorkerParts {
     pub counters: Arc<WorkerCounters>,
     /// A secret random number of its own: ports, receiver indices and hash seeds are drawn from it.
     pub seed: u64,
+    /// Of the ports of pools, those that this run of the relay gives out first.
+    pub port_half: PortHalf,
     /// The processor to stay on.
     pub cpu: Option<usize>,
+    /// From 1970 to [`Instant::ZERO`]: peers take a handshake with an older time stamp than one of the run before for a replay.
+    pub start: Duration,
 }
 
 impl Worker {
@@ -167,7 +192,8 @@ impl Worker {
         let ports = parts.ports.into_iter().zip(&config.ports);
         // Indices are seen by everybody on the way, ports by nobody but their tenant: the two come from different seeds.
         let mut seeds = StdRng::seed_from_u64(parts.seed);
-        let tenant_queues = TenantQueues::new(parts.pool.free());
+        let free = parts.pool.free();
+        let (tenant_queues, handshakes, fragment_places) = (TenantQueues::new(free), Handshakes::new(free), fragments::places(free));
         let mut worker = Self {
             reader,
             config: Arc::clone(&config),
@@ -175,23 +201,31 @@ impl Worker {
             ports: ports.map(|(queues, port)| Port::new(queues, Arc::clone(port.counters.share(id)))).collect(),
             access: adopt::access_interfaces(&config, id),
             endpoints: Vec::new(),
+            ipsec_at: vec![None; config.ports.len()],
             tenants: Vec::new(),
             names: HashMap::with_hasher(RandomState::default()),
             tunnels: TunnelTable::new(steering.indices(), seeds.next_u64()),
+            spis: SpiTable::default(),
             attachments: Attachments::default(),
             commands,
             events,
+            untold: VecDeque::new(),
+            told: false,
+            punt_limits: ipsec::PuntLimits::new(),
             batch: Vec::with_capacity(BATCH),
             arrivals: Vec::with_capacity(BATCH),
             tenant_queues,
+            fragment_places,
             vector: Vec::with_capacity(dispatch::VECTOR),
-            handshakes: handshakes::queue(),
+            handshakes,
             steering,
             links: parts.links,
             crossings: Vec::with_capacity(BATCH),
             housekeeping: housekeeping::Schedule::new(now),
             echoes: TokenBucket::FULL,
+            port_half: parts.port_half,
             seed: seeds.next_u64(),
+            start: parts.start,
         };
         worker.adopt(generation, config, now);
         (worker, commands_in, events_out)
@@ -204,7 +238,9 @@ impl Worker {
         if let Some((generation, config)) = self.reader.changed() {
             self.adopt(generation, config, now);
         }
-        while let Ok(command) = self.commands.pop() {
+        while self.tell_what_waited()
+            && let Ok(command) = self.commands.pop()
+        {
             self.obey(command, now);
         }
         let mut received = self.take_over(now);
@@ -214,7 +250,7 @@ impl Worker {
             }
         }
         self.serve(now);
-        if !self.handshakes.is_empty() {
+        if self.handshakes.are_due(received + self.tenant_queues.len(), now) {
             // The packets of this round do not wait for it.
             self.flush();
             self.next_handshake(now);
@@ -276,12 +312,18 @@ impl Worker {
                 self.ledger.lost(lost as u64, reason, &port.counters.drops);
             }
         }
+        let (segments, bytes) = batch.iter().fold((0, 0), |(segments, bytes), packet| (segments + packet.segments(), bytes + packet.len()));
+        self.ledger.received(segments);
+        port.counters.received.add(segments, bytes);
         let id = PortId(u8::try_from(index).expect("ports are numbered by bytes"));
-        for packet in batch.drain(..) {
+        let mut rest = batch.drain(..);
+        while let Some(packet) = rest.next() {
+            prefetch::ask_for_headers(rest.as_slice());
             if let Some(arrival) = self.classify(id, packet, now) {
-                self.enqueue(arrival);
+                self.admit(arrival);
             }
         }
+        drop(rest);
         self.batch = batch;
         outcome.packets
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::link::Interface;
 use crate::nat::{RuleId, Session};
-use crate::router_config::{PortId, TenantConfig, TunnelId};
+use crate::router_config::{PortId, TenantConfig};
 use crate::tenant::Tenant;
 use crate::time::Instant;
-use crate::tunnel::{TenantId, Tunnel, TunnelKey};
+use crate::tunnel::{AnyTunnel, TenantId, Tunnel};
 use crate::worker::Worker;
 use crate::worker::control::{Command, Event, NeighborRow, ROWS, SessionRow, SnapshotRequest, SnapshotRows, TunnelRow};
 
@@ -15,19 +15,28 @@ impl Worker {
     /// Do what the control plane asks for.
     pub(super) fn obey(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Initiate { tenant, tunnel, peer } => {
-                let Some(id) = self.names.get(&tenant).copied() else { return };
-                let Some(tenant) = self.tenants[id.0 as usize].as_deref_mut() else { return };
-                let position = tenant.config.tunnels.iter().position(|config| config.name == tunnel);
-                let Some(number) = position.and_then(|position| u8::try_from(position).ok()) else { return };
-                tenant.tunnels[usize::from(number)].tunnel.remember_peer(peer);
-                self.initiate(TunnelKey { tenant: id, tunnel: TunnelId(number) }, now);
+            Command::Initiate { tenant, tunnel, peer, timestamp } => {
+                let Some(key) = self.tunnel_named(&tenant, &tunnel) else { return };
+                let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
+                let tunnel = &mut tenant.tunnels[usize::from(key.tunnel.0)].tunnel;
+                tunnel.remember_peer(peer);
+                if let (AnyTunnel::WireGuard(tunnel), Some(timestamp)) = (tunnel, timestamp) {
+                    tunnel.remember_timestamp(timestamp);
+                }
+                self.initiate(key, now);
             }
             Command::Snapshot { id, request } => {
                 let (rows, next) = self.snapshot(&request, now);
                 // Nobody waits for an answer that found the ring full: the request times out.
-                let _ = self.events.push(Event::Snapshot { id, now, rows, next });
+                let _ = self.tell_control_plane(Event::Snapshot { id, now, rows, next });
             }
+            Command::SendIke { .. }
+            | Command::SendKeepalive { .. }
+            | Command::InstallSa { .. }
+            | Command::SwitchOutbound { .. }
+            | Command::CloseOutbound { .. }
+            | Command::RemoveSa { .. }
+            | Command::MovePeer { .. } => self.obey_key_exchange(command, now),
         }
     }
 
@@ -105,6 +114,10 @@ fn tunnel_rows(tenant: &Tenant, now: Instant) -> impl Iterator<Item = TunnelRow>
             handshake_at: state.handshake_at,
             heard_at: state.heard_at,
             down_reason: state.down_reason,
+            sas: match &slot.tunnel {
+                AnyTunnel::Esp(tunnel) => tunnel.rows(),
+                AnyTunnel::WireGuard(_) => Vec::new(),
+            },
         }
     })
 }
@@ -126,7 +139,7 @@ fn session_row(config: &TenantConfig, session: &Session, now: Instant) -> Sessio
     SessionRow {
         class: session.class,
         protocol: session.protocol.label(),
-        opened_by: session.opened_by.label(),
+        opened_by: session.begun_by().label(),
         // A rule that a reload moved or removed: the session's next packet finds out.
         rule: rule.map_or_else(|| Arc::from("-"), Arc::clone),
         attachment: config.attachments.get(usize::from(session.attachment.0)).map_or_else(|| Arc::from("-"), |a| Arc::clone(&a.name)),

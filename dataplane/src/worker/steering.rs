@@ -1,14 +1,16 @@
 //! Steering: which worker owns a tenant, and by what a frame shows its owner. Pure; it moves no frame.
 //!
 //! A tenant has one owner, a function of its name and the number of workers: a tenant that comes or goes moves no other. Only the
-//! owner has its tunnels, sessions and counters. Every worker knows of every tenant whose it is: by the receiver index, by port and
-//! VLAN, and, for a new handshake, by the public key. Nothing here is a tenant's address. With one worker all of this is empty.
+//! owner has its tunnels, sessions and counters. Every worker knows of every tenant whose it is: by the receiver index or SPI, by port
+//! and VLAN, and, for a new handshake, by the public key. Nothing here is a tenant's address. With one worker all of this is empty.
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
 use crate::router_config::{EndpointId, PortId, RouterConfig, TunnelKind, Vlan, WorkerId};
 use crate::tunnel::IndexSpace;
+use crate::tunnel::esp::sa::SpiSpace;
+use crate::worker::attachments::ByTags;
 
 /// The worker, of `workers`, that owns the tenant of this name. It depends on nothing else, so every program finds the same one.
 ///
@@ -36,7 +38,8 @@ pub struct Steering {
     worker: WorkerId,
     workers: usize,
     indices: IndexSpace,
-    vlans: HashMap<(PortId, Vlan), WorkerId, RandomState>,
+    spis: SpiSpace,
+    vlans: ByTags<WorkerId>,
     peers: HashMap<(EndpointId, [u8; 32]), WorkerId, RandomState>,
 }
 
@@ -44,13 +47,20 @@ impl Steering {
     /// What `worker`, one of `workers`, knows before its first configuration: nothing.
     #[must_use]
     pub fn new(worker: WorkerId, workers: usize) -> Self {
-        Self { worker, workers, indices: IndexSpace::of(worker, workers), vlans: HashMap::default(), peers: HashMap::default() }
+        let (indices, spis) = (IndexSpace::of(worker, workers), SpiSpace::of(worker, workers));
+        Self { worker, workers, indices, spis, vlans: ByTags::default(), peers: HashMap::default() }
     }
 
     /// The receiver indices that this worker gives out.
     #[must_use]
     pub fn indices(&self) -> IndexSpace {
         self.indices
+    }
+
+    /// The SPIs that this worker's tenants have.
+    #[must_use]
+    pub fn spis(&self) -> SpiSpace {
+        self.spis
     }
 
     /// Whether this worker owns the tenant.
@@ -71,10 +81,12 @@ impl Steering {
             if owner == self.worker {
                 continue;
             }
-            self.vlans.extend(entry.config.attachments.iter().map(|attachment| ((attachment.port, attachment.vlan), owner)));
-            self.peers.extend(entry.config.tunnels.iter().map(|tunnel| {
-                let TunnelKind::WireGuard { public_key, .. } = &tunnel.kind;
-                ((tunnel.endpoint, *public_key), owner)
+            for attachment in &entry.config.attachments {
+                self.vlans.insert((attachment.port, attachment.vlan), owner);
+            }
+            self.peers.extend(entry.config.tunnels.iter().filter_map(|tunnel| match &tunnel.kind {
+                TunnelKind::WireGuard { public_key, .. } => Some(((tunnel.endpoint, *public_key), owner)),
+                TunnelKind::Ipsec => None,
             }));
         }
     }
@@ -82,13 +94,20 @@ impl Steering {
     /// The other worker that owns the tenant on this VLAN; `None` where this one does, or nobody.
     #[must_use]
     pub fn other_by_vlan(&self, port: PortId, vlan: Vlan) -> Option<WorkerId> {
-        if self.workers == 1 { None } else { self.vlans.get(&(port, vlan)).copied() }
+        if self.workers == 1 { None } else { self.vlans.get((port, vlan)) }
     }
 
     /// The other worker that gave out this receiver index.
     #[must_use]
     pub fn other_by_index(&self, index: u32) -> Option<WorkerId> {
         let owner = self.indices.owner_of(index);
+        (owner != self.worker && owner.index() < self.workers).then_some(owner)
+    }
+
+    /// The other worker whose tenants have this SPI.
+    #[must_use]
+    pub fn other_by_spi(&self, spi: u32) -> Option<WorkerId> {
+        let owner = self.spis.owner_of(spi);
         (owner != self.worker && owner.index() < self.workers).then_some(owner)
     }
 
@@ -128,14 +147,14 @@ mod tests {
     fn one_worker_owns_everything_and_asks_no_table() {
         let steering = Steering::new(WorkerId(0), 1);
         assert!(names().all(|name| steering.owns(&name)));
-        assert_eq!(steering.other_by_index(0xff_ffff), None);
+        assert_eq!(steering.other_by_index(u32::MAX), None);
         assert_eq!(steering.other_by_vlan(PortId(0), Vlan::Untagged), None);
     }
 
     #[test]
     fn an_index_names_another_worker_or_nobody() {
         let steering = Steering::new(WorkerId(1), 3);
-        let owners: BTreeSet<Option<u8>> = (0..4).map(|top| steering.other_by_index(top << 22 | 5).map(|worker| worker.0)).collect();
+        let owners: BTreeSet<Option<u8>> = (0..4).map(|top| steering.other_by_index(top << 30 | 5).map(|worker| worker.0)).collect();
         assert_eq!(owners, BTreeSet::from([None, Some(0), Some(2)]), "1 is itself, 3 does not exist");
     }
 }

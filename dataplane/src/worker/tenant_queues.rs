@@ -1,10 +1,12 @@
 //! Between classification and processing: arrivals wait in their tenants' queues, and come out grouped by tenant.
 //!
-//! As long as a round brings no more than one batch, all of it goes on in the same round. What waits is booked as held.
+//! As long as a round brings no more than one batch, all of it goes on in the same round, and past the queues where they are empty:
+//! there is nothing to share out. What waits is booked as held.
 
+use crate::drop_reason::DropReason;
 use crate::nic::BATCH;
 use crate::packet::Packet;
-use crate::router_config::TenantConfig;
+use crate::router_config::{AttachmentId, TenantConfig, TrafficClass};
 use crate::time::Instant;
 use crate::tunnel::TenantId;
 use crate::worker::Worker;
@@ -54,6 +56,14 @@ impl TenantQueues {
         self.fair.drain(tenant.0, |arrival| take(arrival.packet));
     }
 
+    /// The class of a packet from the cloud, where its tenant has two; else any.
+    pub(super) fn class_towards_office(&self, tenant: TenantId, attachment: AttachmentId, packet: &[u8]) -> TrafficClass {
+        match self.classes[tenant.0 as usize].lane(attachment, packet) {
+            Lane::LgwanConnectedToOffice => TrafficClass::LgwanConnected,
+            Lane::MyNumberToOffice | Lane::OfficeToCloud => TrafficClass::MyNumber,
+        }
+    }
+
     /// Towards the office the class shows in the destination. Where nothing waits there, or the tenant has one class only, it makes
     /// no difference and is not looked up: order is kept, since the lane of `mynumber` always goes before the other.
     fn lane(&self, arrival: &Arrival) -> Lane {
@@ -67,9 +77,30 @@ impl TenantQueues {
 }
 
 impl Worker {
+    /// An arrival is worked on in this round where that is all there is; else it waits for its tenant's turn.
+    pub(super) fn admit(&mut self, arrival: Arrival) {
+        if self.arrivals.len() < BATCH && self.tenant_queues.fair.is_idle() {
+            return self.arrivals.push(arrival);
+        }
+        self.share_out_round();
+        self.enqueue(arrival);
+    }
+
+    /// The round brings more than a batch: what was to go straight through waits like everything else.
+    fn share_out_round(&mut self) {
+        if !self.arrivals.is_empty() {
+            let mut arrivals = std::mem::take(&mut self.arrivals);
+            arrivals.drain(..).for_each(|arrival| self.enqueue(arrival));
+            self.arrivals = arrivals;
+        }
+    }
+
     /// Let an arrival wait for its tenant's turn. Where there is no room, whoever has more than its share loses a packet.
-    pub(super) fn enqueue(&mut self, arrival: Arrival) {
+    fn enqueue(&mut self, arrival: Arrival) {
         let (tenant, lane) = (arrival.tenant(), self.tenant_queues.lane(&arrival));
+        if self.tenant_queues.fair.refuses(tenant.0, lane) {
+            return self.drop_at_tenant(tenant, arrival.packet, DropReason::TenantQueueFull);
+        }
         let (bytes, segments) = (arrival.packet.len(), arrival.packet.segments());
         self.ledger.hold_segments(segments);
         let lost = self.tenant_queues.fair.push(tenant.0, lane, cost(bytes, segments), arrival);

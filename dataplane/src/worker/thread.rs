@@ -21,6 +21,7 @@ const SPIN: Duration = Duration::from_micros(20);
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: std::time::Instant,
+    since_1970: Duration,
 }
 
 impl Clock {
@@ -28,7 +29,14 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn start() -> Self {
-        Self { start: std::time::Instant::now() }
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self { start: std::time::Instant::now(), since_1970 }
+    }
+
+    /// From 1970 to the start, as the machine's wall clock had it then.
+    #[must_use]
+    pub fn start_since_1970(&self) -> Duration {
+        self.since_1970
     }
 
     /// The time since the start.
@@ -43,6 +51,7 @@ pub struct WorkerHandle {
     commands: Producer<Command>,
     events: Consumer<Event>,
     bell: Arc<Bell>,
+    events_bell: Arc<Bell>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Vec<Box<dyn Nic>>>>,
     clock: Clock,
@@ -59,8 +68,9 @@ pub struct Busy;
 /// When the kernel gives no event descriptor or no thread.
 pub fn spawn(parts: WorkerParts, clock: Clock) -> io::Result<WorkerHandle> {
     let bell = Arc::new(Bell::new()?);
+    let events_bell = Arc::new(Bell::new()?);
     let stop = Arc::new(AtomicBool::new(false));
-    let (their_bell, their_stop) = (Arc::clone(&bell), Arc::clone(&stop));
+    let (their_bell, their_events_bell, their_stop) = (Arc::clone(&bell), Arc::clone(&events_bell), Arc::clone(&stop));
     let cpu = parts.cpu;
     parts.links.sleep_state().install(Arc::clone(&bell));
     let name = format!("worker-{}", parts.links.worker().0);
@@ -69,19 +79,23 @@ pub fn spawn(parts: WorkerParts, clock: Clock) -> io::Result<WorkerHandle> {
         if let Some(cpu) = cpu {
             pin_to_cpu(cpu);
         }
-        run(worker, clock, &their_bell, &their_stop)
+        run(worker, clock, &their_bell, &their_events_bell, &their_stop)
     })?;
-    Ok(WorkerHandle { commands, events, bell, stop, thread: Some(thread), clock })
+    Ok(WorkerHandle { commands, events, bell, events_bell, stop, thread: Some(thread), clock })
 }
 
-fn run(mut worker: Worker, clock: Clock, bell: &Bell, stop: &AtomicBool) -> Vec<Box<dyn Nic>> {
+fn run(mut worker: Worker, clock: Clock, bell: &Bell, events_bell: &Bell, stop: &AtomicBool) -> Vec<Box<dyn Nic>> {
     // The bell first: whoever has more queues than can be watched must still be woken by the others.
     let mut descriptors: Vec<RawFd> = vec![bell.descriptor()];
     descriptors.extend(worker.nics().filter_map(|nic| nic.readable()));
     let mut busy_until = clock.now() + SPIN;
     while !stop.load(Ordering::Relaxed) {
         let now = clock.now();
-        if worker.poll(now) > 0 {
+        let worked = worker.poll(now);
+        if worker.has_told() {
+            events_bell.ring();
+        }
+        if worked > 0 {
             busy_until = now + SPIN;
         } else if now >= busy_until {
             worker.nics().for_each(|nic| nic.prepare_sleep());
@@ -108,6 +122,12 @@ impl WorkerHandle {
         Ok(())
     }
 
+    /// Whether [`Self::send`] would find room: nobody else fills the ring.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.commands.slots() > 0
+    }
+
     /// Wake the worker, for it to notice a new configuration at once.
     pub fn wake(&self) {
         self.bell.ring();
@@ -116,6 +136,12 @@ impl WorkerHandle {
     /// The next event, if there is one.
     pub fn try_next(&mut self) -> Option<Event> {
         self.events.pop().ok()
+    }
+
+    /// Rung whenever there is an event: wait for its descriptor, silence it, and take the events.
+    #[must_use]
+    pub fn events_bell(&self) -> &Arc<Bell> {
+        &self.events_bell
     }
 
     /// The worker's time.

@@ -6,23 +6,28 @@ use std::num::NonZeroU64;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::router_config::{RuleState, TenantConfig, TrafficClass, Vlan, VlanId};
+use dataplane::simulation::fragments::{cut, placed};
 use dataplane::simulation::municipality::{ACCESS, AWS, GCP, attachment, nonzero};
 use dataplane::simulation::packets::{self, Segment, edited};
 use dataplane::simulation::stations::{frame, relay_mac};
-use dataplane::simulation::{Dimensions, Weather, World, ip, municipality};
+use dataplane::simulation::{Dimensions, Weather, World, ip, ipsec_municipality, municipality};
 use dataplane::time::Duration;
 use dataplane::wire::arp::{Arp, Operation};
 use dataplane::wire::ethernet::{self, MacAddr};
 use rand::rngs::SmallRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
-const NAMES: [&str; 3] = ["a", "b", "c"];
+pub(crate) const NAMES: [&str; 3] = ["a", "b", "c"];
 const ACTIONS: usize = 60;
 
-struct Chaos {
-    world: World,
-    random: SmallRng,
+pub(crate) struct Chaos {
+    pub(crate) world: World,
+    pub(crate) random: SmallRng,
+    /// Which of them speak IPsec.
+    ipsec: [bool; 3],
+    /// The control plane takes no events.
+    is_deaf: bool,
     /// Frames that were seen, to be sent again.
     seen: Vec<(usize, Vec<u8>)>,
 }
@@ -40,7 +45,8 @@ pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
     };
     // Sometimes there is memory for queues.
     let dimensions = if random.random_ratio(1, 6) { Dimensions { frames: 640, ring: 64, ..dimensions } } else { dimensions };
-    let tenants: Vec<TenantConfig> = (0..3).map(|number| tenant(number, &mut random)).collect();
+    let ipsec = std::array::from_fn(|_| random.random_ratio(1, 2));
+    let tenants: Vec<TenantConfig> = (0..3).map(|number| tenant(number, &ipsec, &mut random)).collect();
     let mut world = World::cold(seed, tenants, dimensions);
     world.hosts_err = true;
     world.bring_up();
@@ -48,9 +54,13 @@ pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
         world.office(name).answers = true;
         world.cloud(name).answers = true;
     }
-    let mut chaos = Chaos { world, random, seen: Vec::new() };
+    let is_deaf = random.random_ratio(1, 5);
+    let mut chaos = Chaos { world, random, ipsec, is_deaf, seen: Vec::new() };
     for _ in 0..ACTIONS {
         chaos.act();
+        if !chaos.is_deaf {
+            chaos.control_plane_listens();
+        }
         chaos.world.settle();
     }
     for port in 0..3 {
@@ -60,13 +70,17 @@ pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
     chaos.world.reasons()
 }
 
-fn tenant(number: usize, random: &mut SmallRng) -> TenantConfig {
-    let mut tenant = municipality(NAMES[number], 2_101 + u16::try_from(number).expect("few"));
+fn tenant(number: usize, ipsec: &[bool; 3], random: &mut SmallRng) -> TenantConfig {
+    let make = if ipsec[number] { ipsec_municipality } else { municipality };
+    let mut tenant = make(NAMES[number], 2_101 + u16::try_from(number).expect("few"));
     if random.random_ratio(1, 3) {
         tenant.limits.sessions = nonzero(random.random_range(1..8));
     }
     if random.random_ratio(1, 3) {
         tenant.limits.new_sessions_per_second = nonzero(random.random_range(1..8));
+    }
+    if random.random_ratio(1, 3) {
+        tenant.limits.ports = nonzero(random.random_range(1..4));
     }
     if random.random_ratio(1, 6) {
         tenant.rate.ceiling = NonZeroU64::new(100_000);
@@ -89,15 +103,17 @@ fn vlan(number: usize) -> VlanId {
 }
 
 impl Chaos {
-    fn one_of<T: Clone>(&mut self, list: &[T]) -> T {
+    pub(crate) fn one_of<T: Clone>(&mut self, list: &[T]) -> T {
         list.choose(&mut self.random).expect("not empty").clone()
     }
 
     fn act(&mut self) {
         match self.random.random_range(0..100) {
-            0..34 => self.office_sends(),
+            0..30 => self.office_sends(),
+            30..34 => self.keys_change(),
             34..46 => self.cloud_sends(),
-            46..56 => self.stranger_sends(),
+            46..54 => self.stranger_sends(),
+            54..56 => self.stranger_speaks_ipsec(),
             56..62 => self.somebody_sends_arp(),
             62..68 => self.send_again(),
             68..78 => self.time_passes(),
@@ -112,6 +128,9 @@ impl Chaos {
     /// More handshakes than can wait, where there is memory for those that can.
     fn everybody_connects(&mut self) {
         let name = self.one_of(&NAMES);
+        if self.world.office(name).is_ipsec() {
+            return self.keys_change();
+        }
         let initiation = self.world.office(name).initiation();
         for round in 0..7 {
             for host in 1..=50 {
@@ -123,7 +142,7 @@ impl Chaos {
         }
     }
 
-    fn office_sends(&mut self) {
+    pub(crate) fn office_sends(&mut self) {
         let name = self.one_of(&NAMES);
         let source = self.one_of(&[
             "198.51.100.17",
@@ -141,18 +160,20 @@ impl Chaos {
         };
         let destination =
             self.one_of(&["203.0.113.10", "203.0.113.10", "10.10.4.7", "10.10.4.7", "10.10.0.10", "192.0.2.200", "8.8.8.8", "224.0.0.1"]);
-        let length = self.one_of(&[16, 64, 400, 1_272, 1_280, 1_392, 1_472]);
+        let length = self.one_of(&[16, 64, 400, 1_272, 1_280, 1_392, 1_472, 3_000]);
         let payload = self.world.office(name).payload(class, length);
         let port = self.one_of(&[443, 443, 443, 80]);
         let packet = self.packet(ip(source), ip(destination), port, &payload);
-        let packet = self.perhaps_broken(packet);
+        let packets = self.as_sent(packet);
         for _ in 0..self.one_of(&[1, 1, 1, 2, 20]) {
-            self.world.office(name).send(&packet);
+            packets.iter().for_each(|packet| self.world.office(name).send(packet));
         }
-        let sealed = self.world.office(name).seal(&packet);
+        let Some(packet) = packets.first() else { return };
+        let sealed = self.world.office(name).seal(packet);
         if let (Some(sealed), true) = (sealed, self.random.random_ratio(1, 2)) {
             let outer = self.world.office(name).outer;
-            let datagram = packets::udp(outer, self.world.relay(), &sealed);
+            let port = if self.world.office(name).is_ipsec() { 4_500 } else { self.world.relay().port() };
+            let datagram = packets::udp(outer, SocketAddrV4::new(*self.world.relay().ip(), port), &sealed);
             self.remember(0, frame(Vlan::Untagged, MacAddr([6, 0, 0, 0, 1, 10]), relay_mac(ACCESS), ethernet::IPV4, &datagram));
         }
     }
@@ -167,7 +188,13 @@ impl Chaos {
             4..6 => packets::tcp_at(from, to, Segment::Syn(Some(1_460)), (0, 0), &[]),
             6..8 => packets::tcp_at(from, to, segment, numbers, if matches!(segment, Segment::Syn(_)) { &[] } else { payload }),
             8..10 => packets::ping(source, destination, self.random.random_range(0..4), payload),
-            10 => packets::unreachable(source, destination, &packets::udp(to, from, payload)[..60.min(28 + payload.len())]),
+            10 => {
+                let about = &packets::udp(to, from, payload)[..60.min(28 + payload.len())];
+                match self.one_of(&[None, None, Some(0), Some(1_300)]) {
+                    None => packets::unreachable(source, destination, about),
+                    Some(mtu) => packets::too_big(source, destination, mtu, about),
+                }
+            }
             _ => {
                 let kind = self.one_of(&[(5, 0), (13, 0), (3, 4), (0, 0), (8, 1)]);
                 packets::icmp_message(source, destination, kind, [0; 4], payload)
@@ -175,12 +202,42 @@ impl Chaos {
         }
     }
 
+    /// A packet as it leaves its host: whole, with leave to be cut, or in fragments; and then perhaps not as it should be.
+    fn as_sent(&mut self, packet: Vec<u8>) -> Vec<Vec<u8>> {
+        let packets = match self.random.random_range(0..8) {
+            0..5 if packet.len() <= 1_500 => vec![packet],
+            5 if packet.len() <= 1_500 => vec![edited(packet, |packet| packet[6] &= !0x40)],
+            _ => self.in_fragments(&packet),
+        };
+        packets.into_iter().map(|packet| self.perhaps_broken(packet)).collect()
+    }
+
+    /// Few identifications, so that datagrams meet; and some fragments come late, twice, elsewhere, or not at all.
+    fn in_fragments(&mut self, packet: &[u8]) -> Vec<Vec<u8>> {
+        let mtu = if packet.len() < 200 { self.one_of(&[36, 60, 100]) } else { self.one_of(&[576, 1_300, 1_420, 1_500]) };
+        let id = self.random.random_range(0..4);
+        let mut fragments = cut(packet, id, mtu);
+        let which = self.random.random_range(0..fragments.len());
+        match self.random.random_range(0..8) {
+            0 => fragments.shuffle(&mut self.random),
+            1 => fragments.reverse(),
+            2 => fragments.push(fragments[which].clone()),
+            3 => drop(fragments.remove(which)),
+            4 => {
+                let (offset, more) = (self.one_of(&[0, 8, 16, 512, 1_400, 65_528]), self.one_of(&[true, false]));
+                fragments.push(placed(fragments[which].clone(), id, offset, more));
+            }
+            _ => {}
+        }
+        fragments
+    }
+
     /// One packet in five is not as it should be. Addresses of sources stay: the payload's class hangs on them.
     fn perhaps_broken(&mut self, mut packet: Vec<u8>) -> Vec<u8> {
         match self.random.random_range(0..40) {
             0..3 => {
                 let at = self.one_of(&[0, 1, 2, 3, 4, 6, 7, 8, 9, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27]);
-                let bit = 1 << self.random.random_range(0..8);
+                let (at, bit) = (at.min(packet.len() - 1), 1 << self.random.random_range(0..8));
                 edited(packet, |packet| packet[at] ^= bit)
             }
             3 => {
@@ -209,16 +266,18 @@ impl Chaos {
         if self.world.is_gone(name) {
             return;
         }
-        let payload = self.world.office(name).payload(TrafficClass::MyNumber, 64);
+        let length = self.one_of(&[64, 64, 64, 1_472, 3_000]);
+        let payload = self.world.office(name).payload(TrafficClass::MyNumber, length);
         let source = self.one_of(&["10.10.0.20", "10.10.0.20", "10.10.0.21", "10.254.1.1", "0.0.0.1"]);
         let destination =
             self.one_of(&["10.254.1.30", "10.254.1.30", "10.254.1.2", "10.254.1.9", "10.254.1.20", "198.51.100.17", "255.255.255.255"]);
         let port = self.one_of(&[9_100, 9_101, 22]);
         let packet = self.packet(ip(source), ip(destination), port, &payload);
-        let packet = self.perhaps_broken(packet);
-        self.world.cloud(name).send(&packet);
-        let frame = self.world.cloud(name).frame(ethernet::IPV4, &packet);
-        self.remember(1, frame);
+        for packet in self.as_sent(packet) {
+            self.world.cloud(name).send(&packet);
+            let frame = self.world.cloud(name).frame(ethernet::IPV4, &packet);
+            self.remember(1, frame);
+        }
     }
 
     /// Everybody at once, and perhaps a change while half of it waits.
@@ -333,6 +392,9 @@ impl Chaos {
         let name = self.one_of(&NAMES);
         let port = self.random.random_range(1_024..60_000);
         let address = self.one_of(&["192.0.2.10", "192.0.2.33", "198.18.3.4", "198.18.3.5"]);
+        if self.world.office(name).is_ipsec() {
+            return self.ipsec_router_moves(name, SocketAddrV4::new(ip(address), port));
+        }
         match self.random.random_range(0..3) {
             0 => self.world.office(name).connect(),
             _ => self.world.office(name).outer = SocketAddrV4::new(ip(address), port),
@@ -342,7 +404,7 @@ impl Chaos {
     fn operator_changes_something(&mut self) {
         let name = self.one_of(&NAMES);
         let number = NAMES.iter().position(|other| *other == name).expect("one of them");
-        let (what, new) = (self.random.random_range(0..9), tenant(number, &mut self.random));
+        let (what, new) = (self.random.random_range(0..9), tenant(number, &self.ipsec, &mut self.random));
         let state = self.one_of(&[RuleState::Open, RuleState::OutsideValidity, RuleState::Isolated]);
         self.world.reload(|plan| {
             let Some(place) = plan.tenants.iter().position(|tenant| &*tenant.name == name) else { return plan.tenants.push(new) };

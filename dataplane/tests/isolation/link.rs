@@ -91,6 +91,18 @@ fn attempt_23_a_gratuitous_arp_for_the_gateway_moves_nothing_and_makes_the_relay
     silence(&mut world);
 }
 
+/// A NIC takes the outer tag out of a frame and tells it apart; the driver puts it back in front of whatever tags the frame still has.
+#[test]
+fn attempt_27_a_tag_told_by_the_nic_and_another_one_in_the_frame_make_neither_vlan() {
+    let mut world = twins(305);
+    let (c, s) = (ethernet::TPID_CUSTOMER, ethernet::TPID_SERVICE);
+    for (told, in_frame) in [(2_101, 2_102), (2_102, 2_101), (2_101, 2_101), (0, 2_101), (2_101, 0)] {
+        frame_fails(&mut world, tagged(&[(c, told), (c, in_frame)], ethernet::IPV4, &job()), "aws", DropReason::VlanTagInvalid);
+        let reason = if told == 0 || in_frame == 0 { DropReason::VlanTagInvalid } else { DropReason::VlanUnknown };
+        frame_fails(&mut world, tagged(&[(s, told), (c, in_frame)], ethernet::IPV4, &job()), "aws", reason);
+    }
+}
+
 #[test]
 fn attempt_24_an_address_of_one_tenant_asked_for_on_the_vlan_of_another() {
     let mut second = municipality("b", 2_102);

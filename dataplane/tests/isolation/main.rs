@@ -1,11 +1,14 @@
 //! Attempts to reach what is another's. Each expects one exact drop reason and the exact change of all counters, and that nobody
 //! receives anything; the laws of the simulation look for foreign canaries meanwhile. Numbers are those of the project's list of
-//! attempts (13-18 are IPsec's, 27 and 44-49 are other rooms').
+//! attempts, whose table is the section "Isolation" of `CONFORMANCE.md`; 14, 16, 17 and 44-48 are the control plane's.
 #![cfg(feature = "simulation")]
 
 mod classes;
+mod fragments;
 mod inner;
+mod ipsec;
 mod link;
+mod state;
 mod tunnels;
 
 use dataplane::drop_reason::DropReason;

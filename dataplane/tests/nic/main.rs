@@ -6,5 +6,7 @@ mod drivers;
 mod inspect;
 mod offload;
 mod queues;
+mod scapy;
 mod support;
+mod tags;
 mod takeover;

@@ -10,6 +10,16 @@ use etherparse::PacketBuilder;
 
 use crate::support::{Station, in_own_network, open, output, sh, state_directory, veth};
 
+/// Wait until the kernel sends what it is given for an interface.
+fn wait_until_up(interface: &str) {
+    let mut tries = 0;
+    while !output(&format!("ip -o link show {interface}")).contains("state UP") {
+        assert!(tries < 500, "{interface} stays down");
+        tries += 1;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// All that a takeover may change, as the usual tools show it.
 fn settings(interface: &str) -> String {
     output(&format!(
@@ -88,7 +98,7 @@ fn is_given_back(driver: Driver, expected: &[String]) {
         assert!(matches!(refused("port"), NicError::Taken { .. }));
         let Station { port, .. } = relay;
         drop(port.queues);
-        port.takeover.restore().expect("restored");
+        port.taken.restore().expect("restored");
         assert_eq!(settings("port"), before);
         assert!(!state_directory().join("port").exists());
         sh("ip link del port");
@@ -134,7 +144,7 @@ fn heals_what_a_killed_run_left(driver: Driver, name: &str) {
 
     let Station { port, .. } = Station::new("port", driver);
     drop(port.queues);
-    port.takeover.restore().expect("restored");
+    port.taken.restore().expect("restored");
     assert_eq!(settings("port"), before, "the second run gives back what the first one found");
 }
 
@@ -157,7 +167,7 @@ fn af_xdp_reads_one_queue_and_gives_the_others_back() {
         let Station { port, .. } = Station::new("port", Driver::AfXdp);
         assert_eq!(queues(), "RX:\t\t1");
         drop(port.queues);
-        port.takeover.restore().expect("restored");
+        port.taken.restore().expect("restored");
         assert_eq!(queues(), "RX:\t\t4");
     });
 }
@@ -205,6 +215,8 @@ fn kernel_is_silent_while_the_relay_has_the_port(driver: Driver) {
     far.receive();
 
     let mut relay = Station::new("port", driver);
+    // What is sent before the other end has noticed its carrier is thrown away.
+    wait_until_up("far");
     assert!(!answered(&mut far), "and is silent while the relay has the port");
     assert_eq!(relay.receive_until(1), [question.clone()], "though the relay gets the frame");
     std::thread::sleep(Duration::from_millis(1500));
@@ -212,7 +224,7 @@ fn kernel_is_silent_while_the_relay_has_the_port(driver: Driver) {
 
     let Station { port, .. } = relay;
     drop(port.queues);
-    port.takeover.restore().expect("restored");
+    port.taken.restore().expect("restored");
     // Until the kernel has noticed that the cable is up again, it throws away what `far` sends.
     sh("ip link set port up; timeout 5 sh -c 'until ip link show far | grep -q \"state UP\"; do sleep 0.01; done'");
     assert!(answered(&mut far), "and answers again afterwards");

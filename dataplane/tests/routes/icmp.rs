@@ -106,8 +106,8 @@ fn what_the_tunnel_cannot_carry_is_answered_with_its_exact_mtu_and_what_it_can_p
     }
 
     let may_be_cut = edited(answer(1_421, &mut world), |packet| packet[6] &= !0x40);
-    let counts = Counts::new().from_cloud(&may_be_cut).lost("a", DropReason::PacketTooBig);
-    world.expect(&counts, |world| world.cloud("a").send(&may_be_cut));
+    let counts = Counts::new().from_cloud(&may_be_cut).generated().add("a.packets_fragmented", 1);
+    world.expect(&counts.to_office("a", &[0; 1_420]).to_office("a", &[0; 21]), |world| world.cloud("a").send(&may_be_cut));
     assert!(world.cloud("a").received().is_empty(), "only who forbade fragments is told");
 }
 

@@ -2,6 +2,8 @@
 #![cfg(feature = "simulation")]
 
 mod attachments;
+mod filtering;
+mod fragments;
 mod icmp;
 mod relay_itself;
 mod translation;

@@ -118,10 +118,34 @@ fn removing_a_session_twice_does_no_more_than_once() {
     let packet = samples::udp((OFFICE, 5_000), (GLOBAL, 53), b"x");
     world.office_sends(&packet).expect("opens");
     let id = world.nat.find_from_office(&Inner::parse(&packet).expect("valid")).expect("is known");
-    world.nat.confirm(id, RuleId::Service(3), 9);
+    let flow = NewFlow { rule: RuleId::Service(3), ..world.flow(&Inner::parse(&packet).expect("valid")) };
+    world.nat.confirm(id, &flow, 9);
     assert_eq!((world.nat.session(id).generation, world.nat.session(id).rule()), (9, RuleId::Service(3)));
     world.nat.remove(id, world.now);
     world.nat.remove(id, world.now);
     assert_eq!(world.counts(), (0, 0));
     assert_eq!(world.nat.rows(0).count(), 0);
+}
+
+#[test]
+fn a_payload_full_of_addresses_passes_as_it_is_and_opens_nothing() {
+    // RFC 4787 REQ-10, RFC 5382 REQ-6: what an application-layer gateway would read, and be tricked by (NAT slipstreaming).
+    let mut world = World::new();
+    let port = world.tcp_established();
+    let payloads: [&[u8]; 3] = [
+        b"PORT 198,51,100,17,31,144\r\n",
+        b"REGISTER sip:x SIP/2.0\r\nContact: <sip:198.51.100.17:8080;transport=tcp>\r\n\r\n",
+        b"\x04\x01SETUP 198.51.100.17 8080",
+    ];
+    let mut sequence = 1_001;
+    for payload in payloads {
+        let sent = samples::tcp((OFFICE, 40_000), (GLOBAL, 443), "PA", (sequence, 5_001), payload);
+        let arrived = world.office_sends(&sent).expect("is known");
+        assert_eq!(&arrived[40..], payload);
+        sequence += u32::try_from(payload.len()).expect("short");
+    }
+    let call = samples::tcp(([10, 10, 0, 99], 6_000), (POOL, port), "S", (1, 0), &[]);
+    assert_eq!(world.cloud_begins(&call), Err(DropReason::NoSession));
+    assert_eq!(world.cloud_begins(&samples::tcp((PRIVATE, 20), (POOL, 8_080), "S", (1, 0), &[])), Err(DropReason::NoSession));
+    assert_eq!(world.counts(), (1, 1));
 }

@@ -173,7 +173,7 @@ fn fragmentation_needed_is_believed_from_576_bytes_on() {
     for mtu in [0u16, 68, 575] {
         let [high, low] = mtu.to_be_bytes();
         let error = samples::icmp(ROUTER, POOL, TOO_BIG, [0, 0, high, low], &left);
-        assert_eq!(world.cloud_complains(&error), Err(DropReason::IcmpErrorMalformed), "MTU {mtu}");
+        assert_eq!(world.cloud_complains(&error), Err(DropReason::IcmpMtuTooSmall), "MTU {mtu}");
     }
     let error = world.cloud_complains(&samples::icmp(ROUTER, POOL, TOO_BIG, [0, 0, 2, 64], &left)).expect("is known");
     assert_eq!(error, samples::icmp(GLOBAL, OFFICE, TOO_BIG, [0, 0, 2, 64], &sent));

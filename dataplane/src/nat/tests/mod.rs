@@ -4,11 +4,12 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use super::*;
-use crate::router_config::TrafficClass;
+use crate::router_config::{Filtering, TrafficClass};
 use crate::wire::samples::{self, End};
 
 mod filtering;
 mod icmp;
+mod let_in;
 mod lifetimes;
 mod model;
 mod pools;
@@ -25,12 +26,13 @@ const ATTACHMENT: AttachmentId = AttachmentId(0);
 struct World {
     nat: Nat,
     pool: PoolId,
+    filtering: Filtering,
     now: Instant,
 }
 
 fn limits(sessions: u32, per_second: u32) -> Limits {
     let number = |number| NonZeroU32::new(number).expect("not zero");
-    Limits { sessions: number(sessions), new_sessions_per_second: number(per_second) }
+    Limits { sessions: number(sessions), ports: number(sessions), new_sessions_per_second: number(per_second) }
 }
 
 fn network(text: &str) -> Ipv4Network {
@@ -45,6 +47,12 @@ fn end(end: End) -> Endpoint {
     Endpoint::new(end.0.into(), end.1)
 }
 
+/// Give a translated packet the identification that it was sent with: only tests of identifications look at them.
+fn number_again(packet: &mut [u8], number: &[u8]) {
+    packet[4..6].copy_from_slice(number);
+    samples::mend_header_checksum(packet);
+}
+
 impl World {
     fn new() -> Self {
         Self::with_limits(limits(1_000, 1_000))
@@ -53,7 +61,8 @@ impl World {
     fn with_limits(limits: Limits) -> Self {
         let mut nat = Nat::new(limits, 42);
         let pool = nat.pool(office_pool(), &[network("10.254.1.8/32")], Instant::ZERO);
-        Self { nat, pool, now: Instant::from_secs(1_000) }
+        nat.remember_contacts();
+        Self { nat, pool, filtering: Filtering::AddressDependent, now: Instant::from_secs(1_000) }
     }
 
     fn pass_seconds(&mut self, seconds: u64) {
@@ -67,6 +76,8 @@ impl World {
         let translated = if destination.addr == Ipv4Addr::from(GLOBAL) { PRIVATE.into() } else { destination.addr };
         NewFlow {
             opened_by: Direction::OfficeToCloud,
+            begun_by: Direction::OfficeToCloud,
+            filtering: self.filtering,
             class: TrafficClass::MyNumber,
             rule: RuleId::Service(0),
             attachment: ATTACHMENT,
@@ -83,6 +94,8 @@ impl World {
         let (from, to) = sessions::ends(inner);
         NewFlow {
             opened_by: Direction::CloudToOffice,
+            begun_by: Direction::CloudToOffice,
+            filtering: Filtering::AddressAndPortDependent,
             class: TrafficClass::MyNumber,
             rule: RuleId::Callback(0),
             attachment: ATTACHMENT,
@@ -102,8 +115,10 @@ impl World {
             None => self.nat.open(&self.flow(&inner), 1, &inner, self.now)?,
         };
         let mut packet = packet.to_vec();
+        let number = packet[4..6].to_vec();
         self.nat.translate_to_cloud(id, &mut packet, &inner, self.now);
         samples::assert_checksums(&packet);
+        number_again(&mut packet, &number);
         Ok(packet)
     }
 
@@ -112,9 +127,44 @@ impl World {
         let inner = Inner::parse(packet)?;
         let id = self.nat.find_from_cloud(ATTACHMENT, &inner).ok_or(DropReason::NoSession)?;
         let mut packet = packet.to_vec();
+        let number = packet[4..6].to_vec();
         self.nat.translate_to_office(id, &mut packet, &inner, self.now);
         samples::assert_checksums(&packet);
+        number_again(&mut packet, &number);
         Ok(packet)
+    }
+
+    /// The flow that the rules make of a cloud packet to a mapping: what the office would open by sending the other way.
+    fn flow_towards(&self, inside: Endpoint, remote: Endpoint) -> NewFlow {
+        let seen = if remote.addr == Ipv4Addr::from(PRIVATE) { GLOBAL.into() } else { remote.addr };
+        NewFlow {
+            opened_by: Direction::OfficeToCloud,
+            begun_by: Direction::CloudToOffice,
+            filtering: self.filtering,
+            class: TrafficClass::MyNumber,
+            rule: RuleId::Service(0),
+            attachment: ATTACHMENT,
+            protocol: Protocol::Udp,
+            source: inside,
+            destination: Endpoint::new(seen, remote.port),
+            translated_destination: remote,
+            translated_source: Source::Pool(self.pool),
+        }
+    }
+
+    /// Send a packet of the cloud, which may begin a session where filtering lets it; returns it as the office gets it.
+    fn cloud_begins(&mut self, packet: &[u8]) -> Result<Vec<u8>, DropReason> {
+        let inner = Inner::parse(packet)?;
+        if self.nat.find_from_cloud(ATTACHMENT, &inner).is_none() {
+            let (class, inside) = self.nat.inside_of(ATTACHMENT, &inner).ok_or(DropReason::NoSession)?;
+            assert_eq!(class, TrafficClass::MyNumber);
+            let flow = NewFlow { protocol: inner.protocol, ..self.flow_towards(inside, sessions::ends(&inner).0) };
+            if !self.nat.lets_in(&flow) {
+                return Err(DropReason::NoSession);
+            }
+            self.nat.open(&flow, 1, &inner, self.now)?;
+        }
+        self.cloud_sends(packet)
     }
 
     /// Send a UDP datagram from this office port; returns the pool endpoint it left from.

@@ -1,7 +1,7 @@
 //! Which address and port a flow gets, and when another may have them.
 
 use super::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn one_inside_endpoint_has_one_mapping_whatever_the_remote_end() {
@@ -188,4 +188,99 @@ fn a_session_is_known_again_by_the_flow_that_opened_it_a_ping_too() {
         assert!(!world.nat.is_of_flow(id, &NewFlow { translated_destination: elsewhere, ..flow }));
         assert!(!world.nat.is_of_flow(id, &NewFlow { translated_source: Source::Fixed(POOL.into()), ..flow }));
     }
+}
+
+#[test]
+fn a_host_whose_address_is_full_gets_no_other_one_and_hosts_of_others_notice_nothing() {
+    // RFC 6888 REQ-2: a host that appeared under two addresses would break what pairing is for.
+    let mut world = World::with_limits(limits(10_000, 5_000));
+    let prefixes = [network("10.254.1.8/31")];
+    world.nat.pool(office_pool(), &prefixes, world.now);
+    let low = |n: u16| ([198, 51, 100, (n % 200) as u8], 1 + n / 200);
+    let mut addresses = BTreeMap::new();
+    let refused = (0..4_000).find(|n| match world.udp_source(low(*n), (GLOBAL, 53)) {
+        Ok(outside) => addresses.insert(low(*n).0, outside.addr).is_some_and(|before| before != outside.addr),
+        Err(reason) => {
+            assert_eq!(reason, DropReason::PortsExhausted);
+            true
+        }
+    });
+    let full = addresses[&low(refused.expect("2,042 low ports are less than 4,000")).0];
+    let before = world.counts();
+    let (own, other): (Vec<_>, Vec<_>) = addresses.iter().partition(|(_, address)| **address == full);
+    assert_eq!(world.udp_source((*own[0].0, 1_000), (GLOBAL, 53)), Err(DropReason::PortsExhausted));
+    assert_eq!(world.udp_source((*other[0].0, 1_000), (GLOBAL, 53)).map(|outside| outside.addr), Ok(*other[0].1));
+    assert_eq!(world.counts(), (before.0 + 1, before.1 + 1));
+}
+
+/// The ports that a run with this half gives the first `hosts` flows at `now`.
+fn run(half: PortHalf, now: u64, seed: u64, flows: u16) -> BTreeSet<u16> {
+    let mut world = World { nat: Nat::new(limits(5_000, 5_000), seed), now: Instant::from_secs(now), ..World::new() };
+    world.pool = world.nat.pool(office_pool(), &[network("10.254.1.8/32")], Instant::ZERO);
+    world.nat.set_port_half(half);
+    world.nat.remember_contacts();
+    (0..flows).map(|n| world.udp_source((OFFICE, 1_024 + n), (GLOBAL, 53)).expect("opens").port).collect()
+}
+
+#[test]
+fn a_restart_gives_out_no_port_of_the_run_before() {
+    // RFC 6888 REQ-8, after a crash: whenever the one ended, and as soon as the other begins.
+    for ended in [0, 119, 120, 100_000] {
+        let before = run(PortHalf::Even, ended, 1, 2_000);
+        let after = run(PortHalf::Even.other(), 0, 2, 2_000);
+        assert_eq!((before.len(), after.len(), before.intersection(&after).count()), (2_000, 2_000, 0));
+    }
+}
+
+#[test]
+fn the_other_half_of_the_ports_waits_for_120_seconds_and_for_need() {
+    let mut world = World { now: Instant::ZERO, ..World::with_limits(limits(5_000, 5_000)) };
+    world.nat.set_port_half(PortHalf::Odd);
+    let low = |n: u16| ([198, 51, 100, (n % 8) as u8], 1 + n / 8);
+    // 512 odd ports below 1,024, less 179.
+    for n in 0..511 {
+        assert_eq!(world.udp_source(low(n), (GLOBAL, 53)).expect("one is left").port % 2, 1);
+    }
+    assert_eq!(world.udp_source(low(511), (GLOBAL, 53)), Err(DropReason::PortsExhausted));
+    world.now = Instant::from_nanos(120_000_000_000 - 1);
+    assert_eq!(world.udp_source(low(511), (GLOBAL, 53)), Err(DropReason::PortsExhausted));
+    world.now = Instant::from_secs(120);
+    assert_eq!(world.udp_source(low(511), (GLOBAL, 53)).expect("the other half").port % 2, 0);
+    assert!(world.udp_source((OFFICE, 5_000), (GLOBAL, 53)).expect("of the high ones its own half").port % 2 == 1);
+    assert_eq!(world.counts(), (513, 513));
+}
+
+#[test]
+fn more_ports_at_a_time_than_agreed_are_refused_and_a_port_in_use_serves_on() {
+    // RFC 6888 REQ-4 and REQ-11.
+    let most = |ports| Limits { ports: NonZeroU32::new(ports).expect("not zero"), ..limits(100, 100) };
+    let mut world = World::with_limits(most(2));
+    assert!(world.udp_source((OFFICE, 5_000), (GLOBAL, 53)).is_ok());
+    assert!(world.udp_source((OFFICE, 5_001), (GLOBAL, 53)).is_ok());
+    assert_eq!(world.udp_source((OFFICE, 5_002), (GLOBAL, 53)), Err(DropReason::PortLimitReached));
+    assert_eq!(world.office_sends(&samples::echo(OFFICE, GLOBAL, true, 7, b"x")), Err(DropReason::PortLimitReached), "identifiers count");
+    assert!(world.udp_source((OFFICE, 5_001), (GLOBAL, 54)).is_ok(), "one more session under a mapping");
+    assert_eq!(world.counts(), (3, 2));
+    world.pass_seconds(300);
+    assert!(world.udp_source((OFFICE, 5_002), (GLOBAL, 53)).is_ok(), "what is in quarantine is not in use");
+    assert!(world.udp_source((OFFICE, 5_001), (GLOBAL, 53)).is_ok());
+    assert_eq!(world.udp_source((OFFICE, 5_000), (GLOBAL, 53)), Err(DropReason::PortLimitReached), "its old port is one too");
+    world.nat.set_limits(most(1));
+    assert_eq!(world.counts(), (2, 2), "a lowered limit ends nothing");
+}
+
+#[test]
+fn a_connections_port_and_an_echos_identifier_have_one_mapping_whatever_the_remote_end_too() {
+    // RFC 5382 REQ-1, RFC 5508 REQ-1.
+    let mut world = World::new();
+    let source = |packet: &[u8]| Inner::parse(packet).map(|inner| (inner.source, inner.source_port));
+    let mut of_connections = BTreeSet::new();
+    let mut of_echoes = BTreeSet::new();
+    for remote in [GLOBAL, [203, 0, 113, 11], [10, 9, 9, 9]] {
+        let syn = world.office_sends(&samples::tcp((OFFICE, 5_000), (remote, 443), "S", (1, 0), &[])).expect("opens");
+        of_connections.insert(source(&syn).expect("valid"));
+        let echo = world.office_sends(&samples::echo(OFFICE, remote, true, 7, b"x")).expect("opens");
+        of_echoes.insert(source(&echo).expect("valid"));
+    }
+    assert_eq!((of_connections.len(), of_echoes.len(), world.counts()), (1, 1, (6, 2)));
 }

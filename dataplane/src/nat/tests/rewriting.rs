@@ -2,6 +2,8 @@
 
 use super::*;
 use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 #[test]
 fn a_tcp_segment_gets_both_ends_translated_and_its_answer_comes_back_as_from_the_global_address() {
@@ -114,6 +116,68 @@ fn two_cloud_hosts_with_the_same_port_share_a_callbacks_global_source_through_it
     }
     assert_ne!(seen[0], seen[1]);
     assert_eq!(world.counts(), (2, 2));
+}
+
+/// The identification of a packet of the office as it leaves.
+fn identification(world: &mut World, packet: &[u8]) -> u16 {
+    let inner = Inner::parse(packet).expect("valid");
+    let id = world.nat.find_from_office(&inner).or_else(|| world.nat.open(&world.flow(&inner), 1, &inner, world.now).ok());
+    let mut packet = packet.to_vec();
+    world.nat.translate_to_cloud(id.expect("opens"), &mut packet, &inner, world.now);
+    samples::assert_checksums(&packet);
+    u16::from_be_bytes([packet[4], packet[5]])
+}
+
+/// A datagram of this host with this identification, with DF or without.
+fn numbered(host: u8, number: u16, dont_fragment: bool) -> Vec<u8> {
+    let mut packet = samples::udp(([198, 51, 100, host], 5_000), (GLOBAL, 53), b"x");
+    packet[6] = if dont_fragment { 0x40 } else { 0 };
+    number_again(&mut packet, &number.to_be_bytes());
+    packet
+}
+
+#[test]
+fn hosts_that_share_an_address_never_share_a_number_that_fragments_would_be_told_apart_by() {
+    // RFC 6864 5.3.1: 60,000 packets in a row, of two hosts that both use one number all the time.
+    let mut world = World::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for n in 0..60_000 {
+        assert!(seen.insert(identification(&mut world, &numbered([17, 18][n % 2], 7, false))), "packet {n}");
+    }
+}
+
+#[test]
+fn a_packet_that_nobody_cuts_or_whose_source_is_its_own_keeps_its_number() {
+    let mut world = World::new();
+    assert_eq!(identification(&mut world, &numbered(17, 7, true)), 7);
+    let packet = numbered(18, 9, false);
+    let inner = Inner::parse(&packet).expect("valid");
+    let flow = NewFlow { translated_source: Source::Fixed(inner.source), ..world.flow(&inner) };
+    world.nat.open(&flow, 1, &inner, world.now).expect("opens");
+    assert_eq!(identification(&mut world, &packet), 9);
+}
+
+#[test]
+fn a_super_frame_takes_a_number_for_each_packet_it_becomes() {
+    let (from, to) = (Endpoint::new(POOL.into(), 1), Endpoint::new(PRIVATE.into(), 2));
+    let mut numbers = crate::nat::identification::Identifications::new(&mut StdRng::seed_from_u64(1));
+    let mut number = |packet: &mut [u8]| {
+        numbers.number(packet, from, to, Protocol::Udp);
+        samples::assert_checksums(packet);
+        u16::from_be_bytes([packet[4], packet[5]])
+    };
+    let datagram = |payload: usize| samples::udp((POOL, 1), (PRIVATE, 2), &vec![0; payload]);
+    let first = number(&mut datagram(40_000));
+    assert_eq!(number(&mut datagram(10)), first.wrapping_add(75));
+}
+
+#[test]
+fn a_fragment_keeps_the_number_that_its_datagram_has() {
+    let mut world = World::new();
+    let mut fragment = samples::udp(([198, 51, 100, 17], 5_000), (GLOBAL, 53), &[7; 8]);
+    fragment[6] = 0x20;
+    number_again(&mut fragment, &[0, 7]);
+    assert_eq!(identification(&mut world, &fragment), 7);
 }
 
 fn any_end() -> impl Strategy<Value = End> {

@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use libc::{SOL_PACKET, c_int};
 
-pub(super) use self::socket::AfPacketSocket;
+pub(super) use self::socket::{AfPacketSocket, open_all};
 
 use self::receive::Receiver;
 use self::transmit::Transmitter;

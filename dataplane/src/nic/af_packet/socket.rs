@@ -19,50 +19,48 @@ const RECEIVE_BUFFER: c_int = 8 << 20;
 /// Room for the bookkeeping of all frames in flight at once.
 const SEND_BUFFER: c_int = 8 << 20;
 
-/// A socket with its ring set up and bound: what needs the privilege to open.
+/// A socket with its ring set up and bound, and what it is bound to.
 #[derive(Debug)]
 pub(in crate::nic) struct AfPacketSocket {
-    pub(super) fd: OwnedFd,
-    pub(super) interface: Interface,
+    pub(in crate::nic) fd: OwnedFd,
+    pub(in crate::nic) interface: Interface,
 }
 
-impl AfPacketSocket {
-    /// Open `count` sockets on `interface` that share what arrives, each flow whole at one of them. The hash is of addresses and
-    /// ports and the same both ways. In the moment between a socket's bind and its joining it receives what the others do, too.
-    pub(in crate::nic) fn open_all(interface: &Interface, count: usize) -> io::Result<Vec<Self>> {
-        let sockets = (0..count).map(|_| Self::open(interface)).collect::<io::Result<Vec<Self>>>()?;
-        if let [first, others @ ..] = &sockets[..]
-            && !others.is_empty()
-        {
-            // The kernel finds a number for the group that nobody else has. A group does not heed its sockets' PACKET_IGNORE_OUTGOING.
-            let flags = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
-            let join = |socket: &Self, group: u32| sys::set_option(&socket.fd, SOL_PACKET, libc::PACKET_FANOUT, &group);
-            join(first, (flags | libc::PACKET_FANOUT_FLAG_UNIQUEID) << 16)?;
-            let group: u32 = sys::get_option(&first.fd, SOL_PACKET, libc::PACKET_FANOUT)?;
-            others.iter().try_for_each(|socket| join(socket, group & 0xffff | flags << 16))?;
-        }
-        Ok(sockets)
+/// Open `count` sockets on an interface that share what arrives, each flow whole at one of them. The hash is of addresses and
+/// ports and the same both ways. In the moment between a socket's bind and its joining it receives what the others do, too.
+pub(in crate::nic) fn open_all(interface: u32, count: usize) -> io::Result<Vec<OwnedFd>> {
+    let sockets = (0..count).map(|_| open(interface)).collect::<io::Result<Vec<OwnedFd>>>()?;
+    if let [first, others @ ..] = &sockets[..]
+        && !others.is_empty()
+    {
+        // The kernel finds a number for the group that nobody else has. A group does not heed its sockets' PACKET_IGNORE_OUTGOING.
+        let flags = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
+        let join = |socket: &OwnedFd, group: u32| sys::set_option(socket, SOL_PACKET, libc::PACKET_FANOUT, &group);
+        join(first, (flags | libc::PACKET_FANOUT_FLAG_UNIQUEID) << 16)?;
+        let group: u32 = sys::get_option(first, SOL_PACKET, libc::PACKET_FANOUT)?;
+        others.iter().try_for_each(|socket| join(socket, group & 0xffff | flags << 16))?;
     }
+    Ok(sockets)
+}
 
-    /// Open and bind a socket on `interface`. From now on it receives; nothing is read before [`AfPacket::new`](super::AfPacket::new).
-    fn open(interface: &Interface) -> io::Result<Self> {
-        // Protocol 0 receives nothing: no frame of another interface may slip in before the bind.
-        let fd = sys::socket(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
-        let set = |name: c_int, value: c_int| sys::set_option(&fd, SOL_PACKET, name, &value);
-        set(libc::PACKET_VERSION, c_int::try_from(libc::tpacket_versions::TPACKET_V2 as u32).map_err(io::Error::other)?)?;
-        // In front of each frame the kernel says, and is told, what is left to do. Not with `PACKET_QDISC_BYPASS`: a super-frame that a
-        // NIC cannot send whole would be dropped there, and is cut by the kernel on the usual way.
-        set(libc::PACKET_VNET_HDR, 1)?;
-        // A frame longer than its slot waits whole in the socket's queue.
-        set(libc::PACKET_COPY_THRESH, 1)?;
-        // Own transmissions must not come back as received ones.
-        set(libc::PACKET_IGNORE_OUTGOING, 1)?;
-        buffer(&fd, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
-        buffer(&fd, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER)?;
-        sys::set_option(&fd, SOL_PACKET, libc::PACKET_RX_RING, &ring())?;
-        bind(&fd, interface.index)?;
-        Ok(Self { fd, interface: interface.clone() })
-    }
+/// Open and bind a socket on an interface. From now on it receives; nothing is read before [`AfPacket::new`](super::AfPacket::new).
+fn open(interface: u32) -> io::Result<OwnedFd> {
+    // Protocol 0 receives nothing: no frame of another interface may slip in before the bind.
+    let fd = sys::socket(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
+    let set = |name: c_int, value: c_int| sys::set_option(&fd, SOL_PACKET, name, &value);
+    set(libc::PACKET_VERSION, c_int::try_from(libc::tpacket_versions::TPACKET_V2 as u32).map_err(io::Error::other)?)?;
+    // In front of each frame the kernel says, and is told, what is left to do. Not with `PACKET_QDISC_BYPASS`: a super-frame that a
+    // NIC cannot send whole would be dropped there, and is cut by the kernel on the usual way.
+    set(libc::PACKET_VNET_HDR, 1)?;
+    // A frame longer than its slot waits whole in the socket's queue.
+    set(libc::PACKET_COPY_THRESH, 1)?;
+    // Own transmissions must not come back as received ones.
+    set(libc::PACKET_IGNORE_OUTGOING, 1)?;
+    buffer(&fd, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
+    buffer(&fd, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER)?;
+    sys::set_option(&fd, SOL_PACKET, libc::PACKET_RX_RING, &ring())?;
+    bind(&fd, interface)?;
+    Ok(fd)
 }
 
 /// The size of a buffer, beyond the system's limit where that is allowed.

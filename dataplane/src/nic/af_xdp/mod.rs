@@ -15,9 +15,9 @@ use std::sync::Arc;
 use libc::{SOL_XDP, xdp_desc};
 
 pub(super) use program::Attached;
-pub(super) use socket::{AfXdpSocket, Registration, Rings};
+pub use program::Attachment;
+pub(super) use socket::{AfXdpSocket, Place, Registration, Rings, new_socket};
 
-use self::program::Attachment;
 use self::ring::{ConsumerRing, ProducerRing};
 use super::{BATCH, Nic, NicDescription, Received, sys};
 use crate::packet::{FRAME_SIZE, Frame, FramePool, Packet, Umem};

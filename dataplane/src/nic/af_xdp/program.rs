@@ -21,9 +21,9 @@ const XDP_DROP: i32 = 1;
 /// `offsetof(struct xdp_md, rx_queue_index)`
 const RX_QUEUE_INDEX: i16 = 16;
 
-/// How a program is attached.
+/// How an XDP program is attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Attachment {
+pub enum Attachment {
     /// In the driver, before a socket buffer is made (`XDP_FLAGS_DRV_MODE`).
     Native,
     /// In the kernel's common code; works with every driver (`XDP_FLAGS_SKB_MODE`).
@@ -43,7 +43,7 @@ struct Instruction {
 
 /// The attached program; detached when this is dropped.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(in crate::nic) struct Program {
     map: OwnedFd,
     _link: OwnedFd,
 }
@@ -51,9 +51,9 @@ pub(super) struct Program {
 /// A program, how it is attached, and why no better.
 #[derive(Debug)]
 pub(in crate::nic) struct Attached {
-    pub(super) program: Program,
-    pub(super) attachment: Attachment,
-    pub(super) reason: String,
+    pub(in crate::nic) program: Program,
+    pub(in crate::nic) attachment: Attachment,
+    pub(in crate::nic) reason: String,
 }
 
 impl Attached {
@@ -130,7 +130,7 @@ impl Program {
     }
 
     /// Give the frames of `queue` to a bound AF_XDP socket.
-    pub(super) fn insert(&self, queue: u32, socket: &OwnedFd) -> io::Result<()> {
+    pub(in crate::nic) fn insert(&self, queue: u32, socket: &OwnedFd) -> io::Result<()> {
         #[repr(C)]
         struct Attributes {
             map: u32,

@@ -1,14 +1,12 @@
-//! Opening an AF_XDP socket: program, memory, rings, bind; the best mode that driver and kernel offer.
+//! Binding an AF_XDP socket: memory, rings, queue; the best mode that driver and kernel offer.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 
 use libc::{SOL_XDP, c_int, xdp_desc};
 
-use super::program::{Attached, Attachment};
+use super::program::Attachment;
 use super::ring::{ConsumerRing, ProducerRing};
-use crate::nic::interface::Interface;
 use crate::nic::sys;
 use crate::packet::{FRAME_SIZE, Umem};
 
@@ -19,12 +17,11 @@ const TRANSMIT_ENTRIES: u32 = 1024;
 const COMPLETION_ENTRIES: u32 = 1024;
 /// Room for the socket buffers of a whole transmit ring in copy mode.
 const SEND_BUFFER: c_int = 8 << 20;
-/// A program attached and a socket bound: what needs privileges to make.
+
+/// A bound socket.
 #[derive(Debug)]
 pub(in crate::nic) struct AfXdpSocket {
     pub(super) fd: OwnedFd,
-    /// After the socket: what arrives between the two ends is dropped, not shown to the kernel.
-    _program: Arc<Attached>,
     pub(super) attachment: Attachment,
     pub(super) zero_copy: bool,
     /// Why it is no better mode.
@@ -38,20 +35,38 @@ pub(in crate::nic) struct Registration {
     zero_copy: bool,
 }
 
+/// Where a socket is bound, and how the XDP program is attached there.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nic) struct Place<'a> {
+    pub(in crate::nic) interface: u32,
+    pub(in crate::nic) queue: u32,
+    pub(in crate::nic) attachment: Attachment,
+    /// Why it is not attached better; may be empty.
+    pub(in crate::nic) reason: &'a str,
+}
+
+/// A new socket, with neither memory nor rings: what needs the privilege.
+pub(in crate::nic) fn new_socket() -> io::Result<OwnedFd> {
+    let fd = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0)?;
+    sys::set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER)
+        .or_else(|_| sys::set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &SEND_BUFFER))?;
+    Ok(fd)
+}
+
 impl AfXdpSocket {
-    /// Open, bind and hook a socket to a queue: zero-copy where the driver offers it, else copying, where `may_copy` says so. Returns its rings beside it.
-    pub(in crate::nic) fn open(
-        interface: &Interface,
-        queue: u32,
+    /// Bind a new socket to a queue: zero-copy where the driver offers it, else copying, where `may_copy` says so. Returns its rings
+    /// beside it. It receives when the XDP program knows of it.
+    pub(in crate::nic) fn bind(
+        place: Place<'_>,
         umem: &Umem,
         registrations: &mut Vec<Registration>,
-        attached: Arc<Attached>,
+        mut new_socket: impl FnMut() -> io::Result<OwnedFd>,
         may_copy: bool,
     ) -> io::Result<(Self, Rings)> {
-        let (attachment, mut reason) = (attached.attachment, attached.reason.clone());
-        let place = Place { interface: interface.index, queue };
+        let Place { attachment, reason, .. } = place;
+        let mut reason = reason.to_owned();
         let zero_copy = match attachment {
-            Attachment::Native => bind_new(place, umem, registrations, true),
+            Attachment::Native => bind(new_socket()?, place, umem, registrations, true),
             // The program sees frames only after they were copied into socket buffers.
             Attachment::Generic => Err(io::Error::new(io::ErrorKind::Unsupported, "generic XDP always copies")),
         };
@@ -60,14 +75,18 @@ impl AfXdpSocket {
             Err(error) if !may_copy => return Err(error),
             Err(error) => {
                 reason += &format!("no zero-copy: {error}");
-                (bind_new(place, umem, registrations, false)?, false)
+                (bind(new_socket()?, place, umem, registrations, false)?, false)
             }
         };
-        attached.program.insert(queue, &fd)?;
         if zero_copy {
             reason += "the best there is";
         }
-        Ok((Self { fd, _program: attached, attachment, zero_copy, reason }, rings))
+        Ok((Self { fd, attachment, zero_copy, reason }, rings))
+    }
+
+    /// The bound socket.
+    pub(in crate::nic) fn fd(&self) -> &OwnedFd {
+        &self.fd
     }
 }
 
@@ -94,21 +113,17 @@ impl Rings {
     }
 }
 
-/// Where a socket is bound.
-#[derive(Clone, Copy)]
-struct Place {
-    interface: u32,
-    queue: u32,
-}
-
-/// A new socket bound in this mode, on the memory that an earlier port registered in the same mode, or its own registration of it.
+/// Bind `fd` in this mode, on the memory that an earlier port registered in the same mode, or its own registration of it.
 ///
 /// The kernel gives a shared registration one mode for all. Two registrations of the same memory (one a mode) have the same
 /// addresses, so frames move between all ports all the same.
-fn bind_new(place: Place, umem: &Umem, registrations: &mut Vec<Registration>, zero_copy: bool) -> io::Result<(OwnedFd, Rings)> {
-    let fd = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0)?;
-    sys::set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER)
-        .or_else(|_| sys::set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &SEND_BUFFER))?;
+fn bind(
+    fd: OwnedFd,
+    place: Place<'_>,
+    umem: &Umem,
+    registrations: &mut Vec<Registration>,
+    zero_copy: bool,
+) -> io::Result<(OwnedFd, Rings)> {
     let shared = registrations.iter().find(|registration| registration.zero_copy == zero_copy);
     if shared.is_none() {
         register(&fd, umem)?;

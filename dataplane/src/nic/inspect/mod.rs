@@ -8,9 +8,8 @@ mod xdp_features;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
-use super::af_xdp::{AfXdpSocket, Attached};
+use super::af_xdp::{AfXdpSocket, Attached, Place, new_socket};
 use super::error::NicError;
 use super::interface::Interface;
 use super::netlink::{Attributes, Message, Netlink};
@@ -149,9 +148,11 @@ pub fn probe_af_xdp(name: &str) -> Result<AfXdpProbe, NicError> {
     let failed = |source| NicError::io("open AF_XDP", name, source);
     let mut netlink = Netlink::open(libc::NETLINK_ROUTE).map_err(failed)?;
     let interface = Interface::find(&mut netlink, name)?;
-    let program = Attached::best(interface.index, 1).map_err(failed)?;
+    let attached = Attached::best(interface.index, 1).map_err(failed)?;
     let pool = FramePool::new(PROBE_FRAMES).map_err(failed)?;
-    let (socket, _) = AfXdpSocket::open(&interface, 0, pool.umem(), &mut Vec::new(), Arc::new(program), true).map_err(failed)?;
+    let place = Place { interface: interface.index, queue: 0, attachment: attached.attachment, reason: &attached.reason };
+    let (socket, _) = AfXdpSocket::bind(place, pool.umem(), &mut Vec::new(), new_socket, true).map_err(failed)?;
+    attached.program.insert(0, socket.fd()).map_err(failed)?;
     Ok(AfXdpProbe { mode: socket.mode(), reason: socket.reason().to_owned() })
 }
 

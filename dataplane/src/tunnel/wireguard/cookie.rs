@@ -1,7 +1,7 @@
 //! The two MACs of a handshake message (whitepaper sections 5.4.4 and 5.4.7): the first proves that the sender knows whom it talks
 //! to, the second, asked for under load only, that it receives at the address it sends from.
 //!
-//! Our own, because the library's cookie leaves the port out and takes its time from a clock of its own.
+//! [`Cookies`] stands at the relay's end, and checks; [`Signer`] stands at a tunnel's, and signs what the relay sends.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -42,8 +42,8 @@ impl Cookies {
     /// What has the same `seed` and clock has the same secrets.
     pub(super) fn new(public_key: &[u8; 32], seed: &[u8; 32]) -> Self {
         Self {
-            mac1_key: Blake2s256::new().chain_update(b"mac1----").chain_update(public_key).finalize().into(),
-            cookie_key: Blake2s256::new().chain_update(b"cookie--").chain_update(public_key).finalize().into(),
+            mac1_key: key_for(b"mac1----", public_key),
+            cookie_key: key_for(b"cookie--", public_key),
             seed: *seed,
             secret: [0; 32],
             epoch: None,
@@ -105,6 +105,83 @@ impl Cookies {
         };
         mac.chain_update(source.port().to_be_bytes()).finalize_fixed().into()
     }
+}
+
+/// Signs the handshake messages to one peer, and keeps the cookie that the peer asks for.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(super) struct Signer {
+    mac1_key: [u8; 32],
+    cookie_key: [u8; 32],
+    cookie: [u8; MAC_LEN],
+    /// When the cookie came.
+    #[zeroize(skip)]
+    cookie_at: Option<Instant>,
+    /// Of the last message that was signed: its sender index and its first MAC.
+    sender: [u8; 4],
+    mac1: [u8; MAC_LEN],
+    /// That message was sent, and no cookie has come for it.
+    expects_cookie: bool,
+}
+
+impl Signer {
+    pub(super) fn new(peer: &[u8; 32]) -> Self {
+        Self {
+            mac1_key: key_for(b"mac1----", peer),
+            cookie_key: key_for(b"cookie--", peer),
+            cookie: [0; MAC_LEN],
+            cookie_at: None,
+            sender: [0; 4],
+            mac1: [0; MAC_LEN],
+            expects_cookie: false,
+        }
+    }
+
+    /// Write both MACs behind the body of `message`; the second is zero without a cookie.
+    pub(super) fn sign(&mut self, message: &mut [u8], now: Instant) {
+        self.expire(now);
+        let body = message.len() - 2 * MAC_LEN;
+        let (covered, macs) = message.split_at_mut(body);
+        let (mac1, mac2) = macs.split_at_mut(MAC_LEN);
+        self.sender.copy_from_slice(&covered[4..8]);
+        self.mac1 = keyed(&self.mac1_key).chain_update(&*covered).finalize_fixed().into();
+        mac1.copy_from_slice(&self.mac1);
+        match self.cookie_at {
+            Some(_) => mac2.copy_from_slice(&keyed(&self.cookie).chain_update(&*covered).chain_update(&*mac1).finalize_fixed()),
+            None => mac2.fill(0),
+        }
+        self.expects_cookie = true;
+    }
+
+    /// Take the cookie out of a reply to the last message that was signed: one reply each message, and none to another. False: it is not
+    /// such a one.
+    pub(super) fn take(&mut self, reply: &[u8], now: Instant) -> bool {
+        let Some(reply) = reply.first_chunk::<COOKIE_REPLY_LEN>().filter(|_| self.expects_cookie) else { return false };
+        let (nonce, sealed) = reply[8..].split_at(24);
+        let (cookie, tag) = sealed.split_at(MAC_LEN);
+        if reply[4..8] != self.sender {
+            return false;
+        }
+        let mut cookie = <[u8; MAC_LEN]>::try_from(cookie).expect("split there");
+        let cipher = XChaCha20Poly1305::new(&self.cookie_key.into());
+        let opened = cipher.decrypt_in_place_detached(XNonce::from_slice(nonce), &self.mac1, &mut cookie, tag.into());
+        if opened.is_err() {
+            return false;
+        }
+        (self.cookie, self.cookie_at, self.expects_cookie) = (cookie, Some(now), false);
+        true
+    }
+
+    /// A cookie is good as long as the secret it was made with.
+    pub(super) fn expire(&mut self, now: Instant) {
+        if self.cookie_at.is_some_and(|at| now.since(at) >= SECRET_LIFETIME) {
+            self.cookie.zeroize();
+            self.cookie_at = None;
+        }
+    }
+}
+
+fn key_for(label: &[u8], public_key: &[u8; 32]) -> [u8; 32] {
+    Blake2s256::new().chain_update(label).chain_update(public_key).finalize().into()
 }
 
 fn keyed(key: &[u8]) -> Mac16 {

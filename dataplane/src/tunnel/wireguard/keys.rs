@@ -1,10 +1,53 @@
-//! Curve25519 keys: making them, and refusing the points that make every secret predictable.
+//! Curve25519 keys: making them, refusing the points that make every secret predictable, and whose they are.
 
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-use x25519_dalek::{PublicKey, StaticSecret};
+use x25519_dalek::{PublicKey, SharedSecret, StaticSecret};
 
 use crate::router_config::SecretKey;
+
+/// The relay at one of its ends, shared by all tunnels there.
+pub(super) struct Identity {
+    private: StaticSecret,
+    public: [u8; 32],
+}
+
+impl Identity {
+    pub(super) fn new(private: &SecretKey) -> Self {
+        let private = StaticSecret::from(private.0);
+        Self { public: PublicKey::from(&private).to_bytes(), private }
+    }
+
+    pub(super) const fn private(&self) -> &StaticSecret {
+        &self.private
+    }
+
+    pub(super) const fn public(&self) -> &[u8; 32] {
+        &self.public
+    }
+}
+
+/// Who may be at the other end of a tunnel.
+pub(super) struct Peer {
+    pub(super) public: [u8; 32],
+    /// Zero where there is none (whitepaper section 5.2).
+    pub(super) preshared: SecretKey,
+    /// Of both static keys: it is the same for every handshake.
+    pub(super) static_static: SharedSecret,
+}
+
+impl Peer {
+    /// Costs a Diffie-Hellman.
+    pub(super) fn new(own: &Identity, public: [u8; 32], preshared: Option<&SecretKey>) -> Self {
+        let static_static = own.private.diffie_hellman(&PublicKey::from(public));
+        Self { public, preshared: preshared.cloned().unwrap_or(SecretKey([0; 32])), static_static }
+    }
+}
+
+/// A private key for one handshake; `None` where the operating system has no random bytes to give.
+pub(super) fn ephemeral() -> Option<StaticSecret> {
+    random().ok().map(|key| StaticSecret::from(key.0))
+}
 
 /// The public key that belongs to a private one.
 #[must_use]

@@ -10,49 +10,47 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use boringtun::noise::handshake::parse_handshake_anon;
-use boringtun::noise::rate_limiter::RateLimiter;
-use boringtun::noise::{Packet, Tunn};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use super::cookie::Cookies;
-use super::keys::is_low_order;
+use super::keys::{Identity, is_low_order};
 use super::message::Message;
+use super::noise::Responder;
 use crate::drop_reason::DropReason;
 use crate::rate::{Rate, TokenBucket};
 use crate::router_config::SecretKey;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::tunnel::handshake_limit::{SourceLimiter, Verdict};
 
-/// Handshakes at once: a cloud of routers that come back together.
-const BURST: u32 = 100;
+/// Handshakes at once: all the routers of the country come back in one moment, none of them with a cookie yet. They wait in a line from
+/// which the worker takes one at a time, and while it has packets to carry no more than one a millisecond.
+const BURST: u32 = 2_000;
 /// Our own bound: handshakes from sources that have proved nothing; beyond it the endpoint is under load and asks for cookies. A
 /// handshake takes about 0.25 ms.
 const UNPROVED: Rate = Rate::per_second(500).with_burst(BURST);
 /// Our own bound: handshakes from all sources, a quarter of a core.
 const ALL: Rate = Rate::per_second(1_000).with_burst(BURST);
 
-/// What a datagram is, as far as one can tell without its tunnel. Indices are the 24 bits of the
-/// [`TunnelTable`](crate::tunnel::TunnelTable).
+/// What a datagram is, as far as one can tell without its tunnel. Indices are those that the
+/// [`TunnelTable`](crate::tunnel::TunnelTable) gave out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Inspected {
     /// A data message.
     Data {
-        /// The tunnel.
+        /// Of a session.
         index: u32,
     },
     /// The answer to a handshake that the relay started.
     HandshakeResponse {
-        /// The tunnel.
+        /// Of the handshake.
         index: u32,
     },
     /// A peer under load asks the relay to prove its address.
     CookieReply {
-        /// The tunnel.
+        /// Of the handshake message that it answers.
         index: u32,
     },
     /// Somebody starts a handshake; [`WireGuardListener::initiator`] says who.
@@ -61,19 +59,20 @@ pub enum Inspected {
     Reply(usize),
 }
 
-/// The tunnel that a data message belongs to, by its 24 bits of receiver index; `None` for everything else.
+/// The receiver index of a data message; `None` for everything else.
 #[must_use]
 pub fn data_index(datagram: &[u8]) -> Option<u32> {
     match Message::parse(datagram)? {
-        Message::Data { receiver, .. } => Some(Message::tunnel_index(receiver)),
+        Message::Data { receiver, .. } => Some(receiver),
         _ => None,
     }
 }
 
 /// One of the relay's ends of tunnels: a private key and what guards it.
 pub struct WireGuardListener {
-    private_key: StaticSecret,
-    public_key: PublicKey,
+    identity: Arc<Identity>,
+    /// From 1970 to [`Instant::ZERO`]: handshakes say when they were started.
+    start: Duration,
     cookies: Cookies,
     /// Sources without a cookie: forged ones may fill it, which costs the others one round trip.
     unproved: SourceLimiter,
@@ -81,19 +80,16 @@ pub struct WireGuardListener {
     proved: SourceLimiter,
     unproved_handshakes: TokenBucket,
     all_handshakes: TokenBucket,
-    /// Never limits. The library checks the first MAC once more (0.3 us); its own limiter counts all sources as one, and a
-    /// tunnel's would let a stranger who knows two public keys shut the peer out.
-    unlimited: Arc<RateLimiter>,
 }
 
 impl std::fmt::Debug for WireGuardListener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WireGuardListener").field("public_key", self.public_key.as_bytes()).finish_non_exhaustive()
+        f.debug_struct("WireGuardListener").field("public_key", self.identity.public()).finish_non_exhaustive()
     }
 }
 
 impl WireGuardListener {
-    /// The end that this private key belongs to.
+    /// The end that this private key belongs to, of a relay that started in 1970.
     ///
     /// # Panics
     /// Where the kernel has no randomness.
@@ -101,31 +97,38 @@ impl WireGuardListener {
     pub fn new(private_key: &SecretKey) -> Self {
         let mut cookie_seed = Zeroizing::new([0; 32]);
         OsRng.try_fill_bytes(&mut *cookie_seed).expect("the kernel has randomness");
-        Self::sharing_cookies(private_key, &cookie_seed)
+        Self::sharing_cookies(private_key, &cookie_seed, Duration::ZERO)
     }
 
     /// The end that this private key belongs to, at one of several workers: a cookie that one of them gave out is good at every other
-    /// with the same `cookie_seed`. Limits and buckets are each worker's own.
+    /// with the same `cookie_seed`. Limits and buckets are each worker's own. `start` is the time from 1970 to [`Instant::ZERO`]: a
+    /// later run of the relay must have a later one, or peers take its handshakes for replays.
     #[must_use]
-    pub fn sharing_cookies(private_key: &SecretKey, cookie_seed: &[u8; 32]) -> Self {
-        let private_key = StaticSecret::from(private_key.0);
-        let public_key = PublicKey::from(&private_key);
+    pub fn sharing_cookies(private_key: &SecretKey, cookie_seed: &[u8; 32], start: Duration) -> Self {
+        let identity = Identity::new(private_key);
         Self {
-            cookies: Cookies::new(public_key.as_bytes(), cookie_seed),
+            cookies: Cookies::new(identity.public(), cookie_seed),
             unproved: SourceLimiter::new(),
             proved: SourceLimiter::new(),
             unproved_handshakes: TokenBucket::FULL,
             all_handshakes: TokenBucket::FULL,
-            unlimited: Arc::new(RateLimiter::new(&public_key, u64::MAX)),
-            private_key,
-            public_key,
+            identity: Arc::new(identity),
+            start,
         }
     }
 
     /// The relay's public key at this end.
     #[must_use]
     pub fn public_key(&self) -> [u8; 32] {
-        self.public_key.to_bytes()
+        *self.identity.public()
+    }
+
+    pub(super) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    pub(super) const fn start(&self) -> Duration {
+        self.start
     }
 
     /// What is this datagram, and may it cost anything? Costs a hash or two itself. `reply` needs 64 bytes.
@@ -135,13 +138,13 @@ impl WireGuardListener {
     /// `TunnelHandshakeLimited`.
     pub fn inspect(&mut self, datagram: &[u8], source: SocketAddr, reply: &mut [u8], now: Instant) -> Result<Inspected, DropReason> {
         match Message::parse(datagram).ok_or(DropReason::TunnelMessageMalformed)? {
-            Message::Data { receiver, .. } => Ok(Inspected::Data { index: Message::tunnel_index(receiver) }),
-            Message::CookieReply { receiver } => Ok(Inspected::CookieReply { index: Message::tunnel_index(receiver) }),
-            Message::Response { receiver } => {
+            Message::Data { receiver, .. } => Ok(Inspected::Data { index: receiver }),
+            Message::CookieReply { receiver } => Ok(Inspected::CookieReply { index: receiver }),
+            Message::Response { receiver, .. } => {
                 let challenged = self.guard(datagram, 12, source, reply, now)?;
-                Ok(challenged.map_or(Inspected::HandshakeResponse { index: Message::tunnel_index(receiver) }, Inspected::Reply))
+                Ok(challenged.map_or(Inspected::HandshakeResponse { index: receiver }, Inspected::Reply))
             }
-            Message::Initiation => {
+            Message::Initiation { .. } => {
                 let challenged = self.guard(datagram, 8, source, reply, now)?;
                 Ok(challenged.map_or(Inspected::Initiation, Inspected::Reply))
             }
@@ -190,17 +193,8 @@ impl WireGuardListener {
     /// # Errors
     /// `TunnelMessageMalformed`, and `TunnelHandshakeRejected` where the static key does not decrypt.
     pub fn initiator(&self, datagram: &[u8]) -> Result<[u8; 32], DropReason> {
-        let Ok(Packet::HandshakeInit(initiation)) = Tunn::parse_incoming_packet(datagram) else {
-            return Err(DropReason::TunnelMessageMalformed);
-        };
-        parse_handshake_anon(&self.private_key, &self.public_key, &initiation)
-            .map(|half| half.peer_static_public)
-            .map_err(|_| DropReason::TunnelHandshakeRejected)
-    }
-
-    /// What the library needs for a tunnel that ends here.
-    pub(super) fn tunn(&self, peer: [u8; 32], preshared_key: Option<&SecretKey>, index: u32) -> Box<Tunn> {
-        let (private_key, limiter) = (self.private_key.clone(), Arc::clone(&self.unlimited));
-        Box::new(Tunn::new(private_key, PublicKey::from(peer), preshared_key.map(|key| key.0), None, index, Some(limiter)))
+        let Some(Message::Initiation { .. }) = Message::parse(datagram) else { return Err(DropReason::TunnelMessageMalformed) };
+        let body = datagram.first_chunk().ok_or(DropReason::TunnelMessageMalformed)?;
+        Responder::read(&self.identity, body).map(|(_, public)| public).map_err(|_| DropReason::TunnelHandshakeRejected)
     }
 }

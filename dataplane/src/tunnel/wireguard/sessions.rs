@@ -1,186 +1,254 @@
-//! What the library does not tell about its sessions: which one it would encrypt with, whether the peer has proved it, how old it
-//! is, and how many messages it has sent. The same ring, kept beside it by the same rules.
+//! The sessions of a tunnel: the one in use, the one before it, and the one that the peer has yet to prove (whitepaper section 6.3).
 
-use crate::prefetch;
+use super::session::{NewSession, Session};
 use crate::time::{Duration, Instant};
 
-/// Whitepaper section 6.1: no message is sent or accepted under a key older than this.
-pub(super) const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
-/// Whitepaper section 6.1: a new handshake after this many messages.
-pub(super) const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
-/// Whitepaper section 6.1: no message with this counter or a larger one, 2^64 - 2^13 - 1.
-pub(super) const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
+/// The session that was in use before: what is late comes by it.
+const PREVIOUS: usize = 0;
+/// The one that messages to the peer use.
+const CURRENT: usize = 1;
+/// The answer to a handshake of the peer's, which sends when the peer has shown that it has the keys.
+const NEXT: usize = 2;
 
-/// The library's ring.
-const RING: usize = 8;
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Session {
-    /// Our 32-bit index.
-    index: u32,
-    /// Time of the last tick before it was established: the library orders sessions by that.
-    tick: Instant,
-    pub(super) established_at: Instant,
-    /// The peer has shown that it has the keys. Until then a responder sends nothing (whitepaper section 5.4.6).
-    confirmed: bool,
-    /// Messages sent.
-    sent: u64,
-}
-
-/// The sessions of one tunnel.
-#[derive(Debug, Default)]
+/// See the module. Each in a box of its own: a tunnel at rest has none, and their places in memory stay.
+#[derive(Default)]
 pub(super) struct Sessions {
-    ring: [Option<Session>; RING],
-    /// Index of the session that the library encrypts with.
-    current: u32,
-}
-
-const fn place(index: u32) -> usize {
-    index as usize % RING
+    places: [Option<Box<Session>>; 3],
+    /// Our indices, in the same places; 0 = none.
+    indices: [u32; 3],
 }
 
 impl Sessions {
-    /// A handshake that the peer started was answered; the session stands under `index`, unproved.
-    pub(super) fn answered(&mut self, index: u32, tick: Instant, now: Instant) {
-        self.ring[place(index)] = Some(Session { index, tick, established_at: now, confirmed: false, sent: 0 });
+    /// A handshake that the peer started was answered.
+    pub(super) fn answered(&mut self, new: &NewSession, now: Instant, freed: &mut Vec<u32>) {
+        // Both ends began at once, and the peer uses the one that it began; until it has proved the new one, that is.
+        if self.places[NEXT].as_ref().is_some_and(|next| next.overtaken && next.proved) {
+            self.shift(NEXT, PREVIOUS, freed);
+        }
+        self.put(NEXT, Some(Session::new(new, now)), freed);
     }
 
-    /// A handshake that we started was answered by the peer; one message has been sent.
-    pub(super) fn completed(&mut self, index: u32, tick: Instant, now: Instant) {
-        self.ring[place(index)] = Some(Session { index, tick, established_at: now, confirmed: true, sent: 1 });
-        self.make_current(index);
-    }
-
-    /// A data message authenticated under `index`. Returns true when it was the session's first.
-    pub(super) fn heard(&mut self, index: u32) -> bool {
-        self.make_current(index);
-        match &mut self.ring[place(index)] {
-            Some(session) if session.index == index => !std::mem::replace(&mut session.confirmed, true),
-            _ => false,
+    /// A handshake that we started was answered by the peer.
+    pub(super) fn completed(&mut self, new: &NewSession, now: Instant, freed: &mut Vec<u32>) {
+        self.leave_current(freed);
+        self.put(CURRENT, Some(Session::new(new, now)), freed);
+        if let Some(next) = &mut self.places[NEXT] {
+            next.overtaken = true;
         }
     }
 
-    /// The library encrypted a message with this counter.
-    pub(super) fn sent(&mut self, counter: u64) {
-        if let Some(session) = &mut self.ring[place(self.current)] {
-            session.sent = counter + 1;
+    /// The session that a message with this receiver index is under.
+    pub(super) fn find(&mut self, index: u32) -> Option<&mut Session> {
+        let place = self.place(index)?;
+        self.places[place].as_deref_mut()
+    }
+
+    /// A message under `index` has authenticated. True where it is the first, which completes the handshake.
+    pub(super) fn heard(&mut self, index: u32, freed: &mut Vec<u32>) -> bool {
+        let Some(session) = self.find(index).filter(|session| !session.proved) else { return false };
+        session.proved = true;
+        if !session.overtaken {
+            self.leave_current(freed);
+            self.shift(NEXT, CURRENT, freed);
         }
+        true
     }
 
-    /// The 32-bit index that the library encrypts with.
-    pub(super) const fn current(&self) -> u32 {
-        self.current
-    }
-
-    /// Hint that [`Self::current`] will be read.
-    pub(super) fn prefetch(&self) {
-        prefetch::start(&self.current);
-    }
-
-    /// Hint that the session in the place of `index` will be used.
-    pub(super) fn prefetch_session(&self, index: u32) {
-        prefetch::whole(&self.ring[place(index)]);
-    }
-
-    /// Whether a data message under `index` may be looked at.
-    pub(super) fn accepts(&self, index: u32, now: Instant) -> bool {
-        self.ring[place(index)].is_some_and(|session| session.index == index && now.since(session.established_at) < REJECT_AFTER_TIME)
-    }
-
-    /// The session that the library would encrypt with, if that is right to do.
+    /// The session in use, if messages may still be sent under it.
     pub(super) fn sendable(&self, now: Instant) -> Option<&Session> {
-        self.ring[place(self.current)].as_ref().filter(|session| {
-            session.confirmed && session.sent < REJECT_AFTER_MESSAGES && now.since(session.established_at) < REJECT_AFTER_TIME
-        })
+        self.places[CURRENT].as_deref().filter(|session| session.sendable(now))
     }
 
-    /// Whether so many messages have been sent that the keys should change.
-    pub(super) fn wants_rekey(&self) -> bool {
-        self.ring[place(self.current)].is_some_and(|session| session.sent >= REKEY_AFTER_MESSAGES)
+    /// As [`Self::sendable`].
+    pub(super) fn sendable_mut(&mut self, now: Instant) -> Option<&mut Session> {
+        self.places[CURRENT].as_deref_mut().filter(|session| session.sendable(now))
     }
 
-    /// When the newest session that ever was sendable ceases to be so.
+    /// Whether we should start a handshake for a session that lasts: not while the peer's own, begun less than `patience` ago, is waited for.
+    pub(super) fn wants_rekey(&self, patience: Duration, now: Instant) -> bool {
+        let under_way = self.places[NEXT].as_ref().is_some_and(|next| !next.overtaken && next.age(now) < patience);
+        !under_way && self.places[CURRENT].as_ref().is_some_and(|session| session.wants_rekey(now))
+    }
+
+    /// When the session in use ceases to be so.
     pub(super) fn expires_at(&self) -> Option<Instant> {
-        self.ring[place(self.current)].filter(|session| session.confirmed).map(|session| session.established_at + REJECT_AFTER_TIME)
+        self.places[CURRENT].as_ref().map(|session| session.expires_at())
     }
 
-    /// What the library's tick does: forget sessions that are too old.
-    pub(super) fn expire(&mut self, tick: Instant) {
-        for session in &mut self.ring {
-            session.take_if(|session| tick.since(session.tick) > REJECT_AFTER_TIME);
+    /// Erase what is too old to be used.
+    pub(super) fn expire(&mut self, now: Instant, freed: &mut Vec<u32>) {
+        for place in [PREVIOUS, CURRENT, NEXT] {
+            if self.places[place].as_ref().is_some_and(|session| session.expired(now)) {
+                self.put(place, None, freed);
+            }
         }
     }
 
-    /// The library forgot all of them.
-    pub(super) fn clear(&mut self) {
-        self.ring = [None; RING];
+    /// Our indices of all of them.
+    pub(super) fn indices(&self) -> impl Iterator<Item = u32> {
+        self.indices.into_iter().filter(|index| *index != 0)
     }
 
-    fn make_current(&mut self, index: u32) {
-        let tick = |index| self.ring[place(index)].map(|session: Session| session.tick);
-        if self.current != index && tick(self.current).is_none_or(|current| tick(index).is_some_and(|new| new >= current)) {
-            self.current = index;
+    /// Hint that a message from the peer will be opened. Reads what stands beside the tunnel.
+    pub(super) fn prefetch_open(&self, index: u32, counter: u64) {
+        if let Some(session) = self.place(index).and_then(|place| self.places[place].as_deref()) {
+            session.prefetch_open(counter);
         }
+    }
+
+    /// Hint that a message to the peer will be sealed.
+    pub(super) fn prefetch_seal(&self) {
+        if let Some(session) = self.places[CURRENT].as_deref() {
+            session.prefetch_seal();
+        }
+    }
+
+    fn place(&self, index: u32) -> Option<usize> {
+        self.indices.iter().position(|known| *known == index && index != 0)
+    }
+
+    /// There will be another current session. What the peer sent under last can still be read: that was the current one, or, where both
+    /// ends had begun at once, the overtaken one that [`Self::answered`] has put aside.
+    fn leave_current(&mut self, freed: &mut Vec<u32>) {
+        match &mut self.places[PREVIOUS] {
+            Some(previous) if previous.overtaken => previous.overtaken = false,
+            _ => self.shift(CURRENT, PREVIOUS, freed),
+        }
+    }
+
+    fn shift(&mut self, from: usize, to: usize, freed: &mut Vec<u32>) {
+        let session = self.places[from].take();
+        self.indices[from] = 0;
+        self.put(to, session, freed);
+    }
+
+    /// What stood there before is erased.
+    fn put(&mut self, place: usize, session: Option<Box<Session>>, freed: &mut Vec<u32>) {
+        let index = session.as_ref().map_or(0, |session| session.own_index);
+        let old = std::mem::replace(&mut self.indices[place], index);
+        if old != 0 {
+            freed.push(old);
+        }
+        self.places[place] = session;
+    }
+
+    #[cfg(test)]
+    pub(super) fn current(&mut self) -> Option<&mut Session> {
+        self.places[CURRENT].as_deref_mut()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::noise::SessionKeys;
+    use super::super::session::{REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES};
     use super::*;
 
     const T: Instant = Instant::from_secs(1_000);
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn new(own_index: u32, initiator: bool) -> NewSession {
+        let keys = SessionKeys { sending: [1; 32].into(), receiving: [2; 32].into() };
+        NewSession { keys, own_index, peer_index: 7, initiator }
+    }
+
+    fn current(sessions: &Sessions, now: Instant) -> Option<u32> {
+        sessions.sendable(now).map(|session| session.own_index)
+    }
+
+    fn known(sessions: &Sessions) -> Vec<u32> {
+        sessions.indices().collect()
+    }
 
     #[test]
     fn a_responder_sends_nothing_before_the_peers_first_message_not_even_in_the_place_of_an_old_session() {
-        let mut sessions = Sessions::default();
-        sessions.answered(0x101, T, T);
-        assert!(sessions.sendable(T).is_none());
-        assert!(sessions.heard(0x101));
-        assert!(!sessions.heard(0x101), "only the first message completes the handshake");
-        assert!(sessions.sendable(T).is_some());
-        // Eight handshakes later the ring has come round.
-        sessions.answered(0x109, T, T);
-        assert!(sessions.sendable(T).is_none());
+        let (mut sessions, mut freed) = (Sessions::default(), Vec::new());
+        sessions.answered(&new(1, false), T, &mut freed);
+        assert_eq!(current(&sessions, T), None);
+        assert!(sessions.heard(1, &mut freed));
+        assert!(!sessions.heard(1, &mut freed), "only the first message completes the handshake");
+        assert_eq!(current(&sessions, T), Some(1));
+        // Whatever the peer begins and never proves: the one in use stays.
+        for index in 2..10 {
+            sessions.answered(&new(index, false), T, &mut freed);
+            assert_eq!(current(&sessions, T), Some(1));
+        }
+        assert_eq!((known(&sessions), freed), (vec![1, 9], (2..9).collect()));
     }
 
     #[test]
     fn the_old_session_carries_on_until_the_new_one_is_proved() {
-        let mut sessions = Sessions::default();
-        sessions.completed(0x101, T, T);
+        let (mut sessions, mut freed) = (Sessions::default(), Vec::new());
+        sessions.completed(&new(1, true), T, &mut freed);
         let later = T + Duration::from_secs(120);
-        sessions.answered(0x102, later, later);
-        assert_eq!(sessions.sendable(later).map(|session| session.index), Some(0x101));
-        sessions.heard(0x102);
-        assert_eq!(sessions.sendable(later).map(|session| session.index), Some(0x102));
+        sessions.answered(&new(2, false), later, &mut freed);
+        assert_eq!(current(&sessions, later), Some(1));
+        sessions.heard(2, &mut freed);
+        assert_eq!(current(&sessions, later), Some(2));
         // A late message under the old session is welcome, but does not bring it back.
-        assert!(sessions.accepts(0x101, later));
-        sessions.heard(0x101);
-        assert_eq!(sessions.sendable(later).map(|session| session.index), Some(0x102));
+        assert!(sessions.find(1).is_some());
+        sessions.heard(1, &mut freed);
+        assert_eq!(current(&sessions, later), Some(2));
+        assert!(freed.is_empty());
     }
 
     #[test]
     fn keys_end_at_180_seconds_to_the_nanosecond() {
-        let mut sessions = Sessions::default();
-        sessions.completed(0x101, T, T);
+        let (mut sessions, mut freed) = (Sessions::default(), Vec::new());
+        sessions.completed(&new(1, true), T, &mut freed);
         let end = T + REJECT_AFTER_TIME;
         let before = Instant::from_nanos(end.as_nanos() - 1);
-        assert!(sessions.sendable(before).is_some() && sessions.accepts(0x101, before));
-        assert!(sessions.sendable(end).is_none() && !sessions.accepts(0x101, end));
-        assert_eq!(sessions.expires_at(), Some(end));
+        sessions.expire(before, &mut freed);
+        assert_eq!((current(&sessions, before), sessions.expires_at()), (Some(1), Some(end)));
+        assert_eq!(current(&sessions, end), None);
+        sessions.expire(end, &mut freed);
+        assert_eq!((known(&sessions), freed), (Vec::new(), vec![1]));
     }
 
     #[test]
     fn keys_change_after_2_to_the_60_messages_and_end_before_the_counter_does() {
-        let mut sessions = Sessions::default();
-        sessions.completed(0x101, T, T);
-        sessions.sent(REKEY_AFTER_MESSAGES - 2);
-        assert!(!sessions.wants_rekey());
-        sessions.sent(REKEY_AFTER_MESSAGES - 1);
-        assert!(sessions.wants_rekey() && sessions.sendable(T).is_some());
-        sessions.sent(REJECT_AFTER_MESSAGES - 2);
-        assert!(sessions.sendable(T).is_some(), "the last counter is the one below the limit");
-        sessions.sent(REJECT_AFTER_MESSAGES - 1);
-        assert!(sessions.sendable(T).is_none());
+        for initiator in [true, false] {
+            let (mut sessions, mut freed) = (Sessions::default(), Vec::new());
+            sessions.answered(&new(1, initiator), T, &mut freed);
+            sessions.places.swap(NEXT, CURRENT);
+            let mut set = |sent: u64| {
+                let session = sessions.places[CURRENT].as_mut().expect("there");
+                session.proved = true;
+                *session.counter() = sent;
+                (sessions.wants_rekey(PATIENCE, T), sessions.sendable(T).is_some())
+            };
+            assert_eq!(set(REKEY_AFTER_MESSAGES - 1), (false, true));
+            assert_eq!(set(REKEY_AFTER_MESSAGES), (true, true));
+            assert_eq!(set(REJECT_AFTER_MESSAGES - 1), (true, true), "the last counter is the one below the limit");
+            assert_eq!(set(REJECT_AFTER_MESSAGES), (true, false));
+        }
         assert_eq!(REJECT_AFTER_MESSAGES, 0xffff_ffff_ffff_dfff);
+    }
+
+    #[test]
+    fn a_session_that_was_overtaken_is_read_until_its_successor_is_proved_but_never_sent_under() {
+        let (mut sessions, mut freed) = (Sessions::default(), Vec::new());
+        sessions.answered(&new(1, false), T, &mut freed);
+        sessions.completed(&new(2, true), T, &mut freed);
+        assert!(sessions.heard(1, &mut freed), "the peer uses it");
+        assert_eq!(current(&sessions, T), Some(2));
+        sessions.answered(&new(3, false), T, &mut freed);
+        assert!(sessions.find(1).is_some() && freed.is_empty());
+        sessions.heard(3, &mut freed);
+        assert_eq!((current(&sessions, T), known(&sessions), &freed), (Some(3), vec![1, 3], &vec![2]), "what the peer sent under last");
+        sessions.answered(&new(4, false), T, &mut freed);
+        sessions.heard(4, &mut freed);
+        assert_eq!((current(&sessions, T), known(&sessions), freed), (Some(4), vec![3, 4], vec![2, 1]));
+    }
+
+    #[test]
+    fn nobody_starts_a_handshake_while_the_peers_own_is_under_way() {
+        let (mut sessions, mut freed) = (Sessions::default(), Vec::new());
+        sessions.completed(&new(1, true), T, &mut freed);
+        *sessions.places[CURRENT].as_mut().expect("there").counter() = REKEY_AFTER_MESSAGES;
+        assert!(sessions.wants_rekey(PATIENCE, T));
+        sessions.answered(&new(2, false), T, &mut freed);
+        assert!(!sessions.wants_rekey(PATIENCE, T));
+        assert!(sessions.wants_rekey(PATIENCE, T + PATIENCE), "the peer did not go on");
     }
 }

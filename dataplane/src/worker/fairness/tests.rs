@@ -269,8 +269,10 @@ proptest! {
         for (number, step) in (0..).zip(steps) {
             match step {
                 Step::Push { tenant, lane, cost } => {
-                    let waiting = queues.len();
+                    let (waiting, refused) = (queues.len(), queues.refuses(tenant, Lane::ALL[lane]));
                     let lost = queues.push(tenant, Lane::ALL[lane], cost, number);
+                    let newcomer_lost = lost.as_ref().is_some_and(|lost| lost.item == number && lost.reason == DropReason::TenantQueueFull);
+                    prop_assert_eq!(refused, newcomer_lost, "who asks first hears what would become of it");
                     model.entry((tenant, lane)).or_default().push_back(number);
                     if let Some(lost) = lost {
                         prop_assert!(waiting == room || lost.reason == DropReason::TenantQueueFull);
@@ -304,6 +306,7 @@ proptest! {
             take(&mut model, of.tenant, of.item);
         }
         prop_assert!(model.values().all(VecDeque::is_empty), "nothing is left behind");
+        prop_assert!(queues.is_idle(), "and nobody has a turn");
     }
 
     #[test]

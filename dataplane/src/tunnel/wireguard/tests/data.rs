@@ -103,8 +103,7 @@ fn nothing_is_kept_for_a_tunnel_without_a_session() {
         assert_eq!(pair.office.send(&ipv4(100), pair.now), Err(DropReason::TunnelDown));
     }
     pair.handshake();
-    // An empty datagram makes the library send what it has queued.
-    assert!(matches!(pair.office.tunnel.tunn.decapsulate(None, &[], &mut [0; 2_048]), TunnResult::Done));
+    assert_eq!(pair.office.tick(pair.now), None, "nothing was queued");
     assert!(pair.office.send(&ipv4(100), pair.now).is_ok());
 }
 
@@ -140,4 +139,56 @@ fn keys_are_not_used_at_180_seconds_even_before_the_next_tick() {
     let state = pair.relay.tunnel.state(end + Duration::from_secs(60));
     assert_eq!((state.up, state.changed_at), (false, Some(end)), "down since the keys ended, not since somebody asked");
     assert!(state.down_reason.starts_with("idle"));
+}
+
+#[test]
+fn the_window_spans_8_128_messages_to_the_last_one() {
+    let mut pair = Pair::up();
+    // Handshake keepalives are 0; what follows counts up.
+    let datagrams: Vec<Vec<u8>> = (0..8_200).map(|_| pair.office.send(&ipv4(40), pair.now).expect("up")).collect();
+    let newest = datagrams.len() - 1;
+    pair.relay.inner(&datagrams[newest], office_address(), pair.now);
+    let oldest = newest - 8_127;
+    assert_eq!(pair.relay.receive(&datagrams[oldest - 1], office_address(), pair.now), Err(DropReason::TunnelDataReplayed), "too old");
+    for late in [oldest, oldest + 1, newest - 1] {
+        pair.relay.inner(&datagrams[late], office_address(), pair.now);
+        assert_eq!(pair.relay.receive(&datagrams[late], office_address(), pair.now), Err(DropReason::TunnelDataReplayed), "{late} again");
+    }
+    for datagram in &datagrams[oldest + 2..newest - 1] {
+        pair.relay.inner(datagram, office_address(), pair.now);
+    }
+    for datagram in &datagrams {
+        assert_eq!(pair.relay.receive(datagram, office_address(), pair.now), Err(DropReason::TunnelDataReplayed));
+    }
+}
+
+#[test]
+fn the_last_counter_is_used_once_each_way_and_then_the_session_is_over() {
+    let mut pair = Pair::up();
+    *pair.office.tunnel.sessions.current().expect("up").counter() = 0xffff_ffff_ffff_dffe;
+    let last = pair.office.send(&ipv4(100), pair.now).expect("one is left");
+    assert_eq!(last[8..16], 0xffff_ffff_ffff_dffe_u64.to_le_bytes());
+    assert_eq!(pair.office.send(&ipv4(100), pair.now), Err(DropReason::TunnelDown));
+    assert!(!pair.office.tunnel.is_up(pair.now));
+    assert_eq!(pair.relay.inner(&last, office_address(), pair.now), ipv4(100));
+    assert_eq!(pair.relay.receive(&last, office_address(), pair.now), Err(DropReason::TunnelDataReplayed));
+    // Both ends want another session, whoever began this one.
+    pair.advance(Duration::from_secs(6));
+    assert_eq!(pair.office.tick(pair.now), Some(148));
+}
+
+#[test]
+fn nothing_of_a_message_that_fails_moves_the_window_the_peer_or_the_timers() {
+    let mut pair = Pair::up();
+    let datagram = pair.office.send(&ipv4(100), pair.now).expect("up");
+    for at in 16..datagram.len() {
+        let mut flipped = datagram.clone();
+        flipped[at] ^= 0x10;
+        assert_eq!(pair.relay.receive(&flipped, address(66), pair.now), Err(DropReason::TunnelDataRejected), "byte {at}");
+    }
+    for len in 32..datagram.len() {
+        assert_eq!(pair.relay.receive(&datagram[..len], address(66), pair.now), Err(DropReason::TunnelDataRejected), "{len} bytes");
+    }
+    assert_eq!(pair.relay.tunnel.peer(), Some(office_address()));
+    pair.relay.inner(&datagram, office_address(), pair.now);
 }

@@ -64,7 +64,6 @@ fn a_cookie_reply_neither_roams_nor_counts_as_traffic_and_binds_to_the_last_firs
     assert_eq!((accepted.content, accepted.peer_moved), (Content::Absorbed, false));
     assert_eq!(pair.office.tunnel.peer(), Some(relay_address()));
     assert_eq!(pair.office.tunnel.state(pair.now).heard_at, None);
-    // The same once more would look like a sign of life to the library.
     assert_eq!(pair.office.receive(&challenge, relay_address(), pair.now), Err(DropReason::TunnelCookieRejected));
 }
 
