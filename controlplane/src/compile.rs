@@ -1,57 +1,25 @@
 //! The typed model and the keys -> the data plane's compiled configuration. Nothing can fail here: the model was validated.
 
+mod ipsec;
+mod keys;
+
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dataplane::router_config as compiled;
-use dataplane::router_config::{AttachmentId, EndpointId, PortId, RouterConfig, RuleState, SecretKey, TenantConfig, TrafficClass, VlanId};
+use dataplane::router_config::{AttachmentId, EndpointId, PortId, RouterConfig, RuleState, TenantConfig, TrafficClass, VlanId};
 use ipnetwork::Ipv4Network;
 
 use crate::config::{
-    Allow, Attachment, Callback, Class, Endpoint, EndpointKind, Governance, KeyFileError, KeyStore, Port, RelayConfigModel, Service,
+    Allow, Attachment, Callback, Class, Endpoint, EndpointKind, Filtering, Governance, Port, RelayConfigModel, Service,
     ServiceDestinations, Source, SourceTranslation, Tenant, TunnelKind, Validity, Vlan,
 };
 
-/// The secrets of a configuration, read once, so that a cut-off or a date never depends on files.
-#[derive(Debug, Default)]
-pub struct Keys(HashMap<PathBuf, SecretKey>);
-
-impl Keys {
-    /// Every key file that `model` names, read by `store` or known to it.
-    ///
-    /// # Errors
-    /// Every file that is refused, and why.
-    pub fn read(model: &RelayConfigModel, store: &mut KeyStore) -> Result<Self, Vec<(PathBuf, KeyFileError)>> {
-        let (mut keys, mut refused) = (HashMap::new(), Vec::new());
-        for path in key_files(model) {
-            match store.read(path) {
-                Ok(key) => drop(keys.insert(path.to_owned(), SecretKey(*key))),
-                Err(error) => refused.push((path.to_owned(), error)),
-            }
-        }
-        if refused.is_empty() { Ok(Self(keys)) } else { Err(refused) }
-    }
-
-    /// # Panics
-    /// For a path that the model these keys were read for does not name.
-    fn get(&self, path: &Path) -> SecretKey {
-        self.0.get(path).cloned().expect("every key file of the model was read with it")
-    }
-}
-
-fn key_files(model: &RelayConfigModel) -> impl Iterator<Item = &Path> {
-    let endpoints = model.endpoints.iter().map(|endpoint| match &endpoint.kind {
-        EndpointKind::WireGuard { private_key_file, .. } => private_key_file.as_path(),
-    });
-    let tunnels = model.tenants.iter().flat_map(|tenant| &tenant.tunnels);
-    let preshared = tunnels.filter_map(|tunnel| match &tunnel.kind {
-        TunnelKind::WireGuard { preshared_key_file, .. } => preshared_key_file.as_deref(),
-    });
-    endpoints.chain(preshared)
-}
+pub use ipsec::{IkeCompiler, ike_config};
+pub(crate) use ipsec::{identity as ike_identity, joined as joined_prefixes};
+pub use keys::Keys;
 
 /// What the data plane does at the Unix time `now`. Counters start at zero.
 #[must_use]
@@ -79,9 +47,13 @@ struct CompiledTenant {
 impl CompiledTenant {
     fn holds(&self, tenant: &Arc<Tenant>, keys: &Keys, now: i64) -> bool {
         let same_secret = |(tunnel, compiled): (&crate::config::Tunnel, &compiled::TunnelConfig)| {
-            let TunnelKind::WireGuard { preshared_key_file, .. } = &tunnel.kind;
-            let compiled::TunnelKind::WireGuard { preshared_key, .. } = &compiled.kind;
-            preshared_key_file.as_deref().map(|path| keys.get(path)) == *preshared_key
+            match (&tunnel.kind, &compiled.kind) {
+                (TunnelKind::WireGuard { preshared_key_file, .. }, compiled::TunnelKind::WireGuard { preshared_key, .. }) => {
+                    preshared_key_file.as_deref().map(|path| keys.wireguard(path)) == *preshared_key
+                }
+                // Its secrets are not the data plane's.
+                (kind, compiled) => matches!((kind, compiled), (TunnelKind::Ipsec(_), compiled::TunnelKind::Ipsec)),
+            }
         };
         // Files that did not change give the same model; keys and the date change without them.
         Arc::ptr_eq(&self.from, tenant)
@@ -118,6 +90,7 @@ impl Compiler {
             ports: model.ports.iter().map(port_config).collect(),
             endpoints: model.endpoints.iter().map(|endpoint| endpoint_config(endpoint, keys)).collect(),
             conventional_lgwan: model.conventional_lgwan.clone(),
+            reserved_ports: model.metrics.iter().map(|metrics| metrics.listen.port()).collect(),
         }
     }
 
@@ -131,7 +104,12 @@ impl Compiler {
 fn next_boundary_after(tenant: &Tenant, now: i64) -> Option<i64> {
     let rules = tenant.services.iter().map(|service| &service.governance).chain(tenant.callbacks.iter().map(|rule| &rule.governance));
     let boundaries = |validity: &Validity| [validity.starts_at_unix(), validity.ends_at_unix()];
-    rules.flat_map(|rule| boundaries(&rule.validity)).flatten().filter(|boundary| *boundary > now).min()
+    // What key exchange works with is compiled at the same moments.
+    let exceptions = tenant.tunnels.iter().filter_map(|tunnel| match &tunnel.kind {
+        TunnelKind::Ipsec(ipsec) => ipsec.policy.legacy_ends_at_unix(),
+        TunnelKind::WireGuard { .. } => None,
+    });
+    rules.flat_map(|rule| boundaries(&rule.validity)).flatten().chain(exceptions).filter(|boundary| *boundary > now).min()
 }
 
 fn port_config(port: &Port) -> compiled::PortConfig {
@@ -150,8 +128,9 @@ fn endpoint_config(endpoint: &Endpoint, keys: &Keys) -> compiled::EndpointConfig
         port: PortId(small(endpoint.port.0)),
         kind: match &endpoint.kind {
             EndpointKind::WireGuard { listen, private_key_file } => {
-                compiled::EndpointKind::WireGuard { listen: *listen, private_key: keys.get(private_key_file) }
+                compiled::EndpointKind::WireGuard { listen: *listen, private_key: keys.wireguard(private_key_file) }
             }
+            EndpointKind::Ipsec(_) => compiled::EndpointKind::Ipsec,
         },
     }
 }
@@ -176,6 +155,7 @@ fn tenant_config(model: &RelayConfigModel, tenant: &Tenant, keys: &Keys, now: i6
         callbacks: tenant.callbacks.iter().flat_map(|callback| callback_configs(callback, now)).collect(),
         limits: compiled::Limits {
             sessions: at_least_one(tenant.limits.sessions),
+            ports: at_least_one(tenant.limits.ports),
             new_sessions_per_second: at_least_one(tenant.limits.new_sessions_per_second),
         },
         rate: compiled::RateConfig { guaranteed: tenant.rate.guaranteed, ceiling: tenant.rate.ceiling },
@@ -185,18 +165,18 @@ fn tenant_config(model: &RelayConfigModel, tenant: &Tenant, keys: &Keys, now: i6
 }
 
 fn tunnel_config(tunnel: &crate::config::Tunnel, keys: &Keys) -> compiled::TunnelConfig {
-    let TunnelKind::WireGuard { public_key, preshared_key_file, endpoint_address, persistent_keepalive } = &tunnel.kind;
-    compiled::TunnelConfig {
-        name: tunnel.name.as_str().into(),
-        endpoint: EndpointId(small(tunnel.endpoint.0)),
-        mtu: tunnel.mtu,
-        kind: compiled::TunnelKind::WireGuard {
-            public_key: *public_key,
-            preshared_key: preshared_key_file.as_deref().map(|path| keys.get(path)),
-            peer_address: endpoint_address.map(Into::into),
-            persistent_keepalive: *persistent_keepalive,
-        },
-    }
+    let kind = match &tunnel.kind {
+        TunnelKind::WireGuard { public_key, preshared_key_file, endpoint_address, persistent_keepalive } => {
+            compiled::TunnelKind::WireGuard {
+                public_key: *public_key,
+                preshared_key: preshared_key_file.as_deref().map(|path| keys.wireguard(path)),
+                peer_address: endpoint_address.map(Into::into),
+                persistent_keepalive: *persistent_keepalive,
+            }
+        }
+        TunnelKind::Ipsec(_) => compiled::TunnelKind::Ipsec,
+    };
+    compiled::TunnelConfig { name: tunnel.name.as_str().into(), endpoint: EndpointId(small(tunnel.endpoint.0)), mtu: tunnel.mtu, kind }
 }
 
 fn attachment_config(model: &RelayConfigModel, attachment: &Attachment) -> compiled::AttachmentConfig {
@@ -230,6 +210,7 @@ fn service_configs(service: &Service, now: i64) -> Vec<compiled::ServiceConfig> 
         office_side,
         cloud_side,
         allow: service.allow.iter().map(allow).collect(),
+        filtering: filtering(service.filtering),
         state: rule_state(&service.governance, now),
     };
     pairs.into_iter().map(rule).collect()
@@ -277,6 +258,14 @@ fn allow(allow: &Allow) -> compiled::Allow {
         Allow::Tcp(mapping) => compiled::Allow::Tcp(ports(mapping)),
         Allow::Udp(mapping) => compiled::Allow::Udp(ports(mapping)),
         Allow::IcmpEcho => compiled::Allow::IcmpEcho,
+    }
+}
+
+const fn filtering(filtering: Filtering) -> compiled::Filtering {
+    match filtering {
+        Filtering::EndpointIndependent => compiled::Filtering::EndpointIndependent,
+        Filtering::AddressDependent => compiled::Filtering::AddressDependent,
+        Filtering::AddressAndPortDependent => compiled::Filtering::AddressAndPortDependent,
     }
 }
 

@@ -1,7 +1,9 @@
-//! What Prometheus scrapes. This is the only file that spells metric names.
+//! What Prometheus scrapes. Metric names are spelled in this room only.
 //!
 //! Every label has a bounded set of values: names from the configuration and words from enums, never addresses or anything that
 //! arrives in a packet. Moments are timestamps, so that a scrape that comes late shows no wrong age.
+
+mod ipsec;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -15,6 +17,7 @@ use time::OffsetDateTime;
 
 use crate::clock::{Clocks, unix_seconds};
 use crate::registry::Registry;
+pub use ipsec::IpsecScrape;
 
 /// Everything a scrape is made of.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Scrape<'a> {
     pub generation: u64,
     /// Whether the last reload was accepted, and when it was.
     pub last_reload: (bool, OffsetDateTime),
+    /// Key exchange.
+    pub ipsec: &'a IpsecScrape,
 }
 
 const FROM_OFFICE: &str = "office_to_cloud";
@@ -54,6 +59,7 @@ pub fn text(scrape: &Scrape<'_>) -> String {
     drops(&mut families, scrape, &sampled);
     tenants(&mut families, &sampled);
     tunnels(&mut families, scrape, &sampled);
+    ipsec::write(&mut families, scrape, &sampled);
     families.0
 }
 
@@ -199,6 +205,11 @@ fn ports(families: &mut Families, scrape: &Scrape<'_>) {
         "Frames the kernel or NIC lost before the relay saw them.",
         ports.iter().zip(&sums).map(|(port, counters)| (vec![label("port", &*port.name)], counters.nic_receive_lost.get())),
     );
+    families.counter(
+        "chukei_port_ike_messages_total",
+        "IKE messages handed to key exchange; those beyond the limits are drops of the port (`ike_punt_limited`, `ike_punt_full`).",
+        ports.iter().zip(&sums).map(|(port, counters)| (vec![label("port", &*port.name)], counters.ike_punted.get())),
+    );
     let info = ports.iter().zip(scrape.ports).map(|(port, nic)| {
         let labels =
             [label("port", &*port.name), label("interface", &*nic.interface), label("driver", nic.driver), label("mode", &*nic.mode)];
@@ -263,11 +274,17 @@ fn tenants(families: &mut Families, tenants: &[Sampled<'_>]) {
         "ICMP errors sent to the tenant's hosts.",
         counters(|c| c.icmp_errors_sent.get()),
     );
+    families.counter(
+        "chukei_tenant_packets_fragmented_total",
+        "Inner packets cut into fragments, because they were too big for the way ahead and DF was clear.",
+        counters(|c| c.packets_fragmented.get()),
+    );
     let gauges = |pick: fn(&Sampled<'_>) -> u64| tenants.iter().map(move |t| (vec![tenant_label(t.config)], float(pick(t))));
     families.gauge("chukei_tenant_sessions", "Sessions alive.", gauges(|t| t.counters.sessions.get()));
     families.gauge("chukei_tenant_sessions_limit", "Sessions the tenant may have.", gauges(|t| t.config.limits.sessions.get().into()));
     families.gauge("chukei_tenant_queued_packets", "Packets that wait for the tenant's turn.", gauges(|t| t.counters.queued.get()));
     families.gauge("chukei_tenant_mappings", "NAPT mappings alive.", gauges(|t| t.counters.mappings.get()));
+    families.gauge("chukei_tenant_mappings_limit", "NAPT mappings the tenant may have.", gauges(|t| t.config.limits.ports.get().into()));
     isolation(families, tenants);
 }
 
@@ -313,6 +330,7 @@ fn tunnels(families: &mut Families, scrape: &Scrape<'_>, tenants: &[Sampled<'_>]
     let counter = |pick: fn(&TunnelCounters) -> u64| all().map(move |(labels, c)| (labels(), pick(c)));
     families.counter("chukei_tunnel_handshakes_total", "Handshakes completed.", counter(|c| c.handshakes.get()));
     families.counter("chukei_tunnel_roams_total", "Moves of the peer to another address or port.", counter(|c| c.roams.get()));
+    families.counter("chukei_tunnel_sa_installs_total", "SA pairs installed (IPsec).", counter(|c| c.sa_installs.get()));
     let traffic = |pick: fn(&Traffic) -> u64| {
         all().flat_map(move |(labels, c)| {
             let row = |direction, traffic| ([labels(), vec![label("direction", direction)]].concat(), pick(traffic));

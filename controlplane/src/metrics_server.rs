@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::metrics::{self, Scrape};
+use crate::metrics::{self, IpsecScrape, Scrape};
 use crate::relay::Relay;
 
 /// All routes.
@@ -28,7 +28,10 @@ pub async fn serve(listener: TcpListener, relay: Arc<Relay>) -> io::Result<()> {
 
 async fn scrape(State(relay): State<Arc<Relay>>) -> Response {
     let (clocks, workers) = (relay.workers.clocks(), relay.workers.counters());
+    // Asked before the state is held: key exchange waits for nobody, and nobody for it.
+    let (counters, statuses) = (relay.ipsec.counters(), relay.ipsec.statuses());
     let state = relay.state();
+    let certificates = state.setup.certificates();
     let page = metrics::text(&Scrape {
         relay: &state.setup.model.name,
         router: &state.router(),
@@ -39,16 +42,16 @@ async fn scrape(State(relay): State<Arc<Relay>>) -> Response {
         started: relay.started,
         generation: state.generation,
         last_reload: state.last_reload,
+        ipsec: &IpsecScrape { counters, statuses, certificates },
     });
     ([(header::CONTENT_TYPE, metrics::content_type())], page).into_response()
 }
 
-/// Alive: every worker polls.
-async fn healthz(State(relay): State<Arc<Relay>>) -> (StatusCode, &'static str) {
-    if relay.is_alive() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "a worker has not polled for 10 s: restart the relay and keep its log\n")
+/// Alive: every worker polls, and key exchange goes on.
+async fn healthz(State(relay): State<Arc<Relay>>) -> (StatusCode, String) {
+    match relay.ailment() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(ailment) => (StatusCode::SERVICE_UNAVAILABLE, format!("{ailment}: restart the relay and keep its log\n")),
     }
 }
 

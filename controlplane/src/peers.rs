@@ -1,4 +1,5 @@
-//! Where each municipality's router was last heard, kept on disk so that a restarted relay can call it at once.
+//! Where each municipality's router was last heard, kept on disk so that a restarted relay can call it at once; and how new its last
+//! WireGuard handshake was, so that one recorded before the restart is refused after it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,18 +8,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::worker::control::Command;
+use dataplane::tunnel::wireguard::Tai64n;
+use serde::{Deserialize, Serialize};
 
 use crate::durable_file;
 
 /// The file is written at most this often, so that a router that roams all the time does not wear a disk out.
 pub const WRITE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// ... and where only handshakes are new, of which each router does one in two minutes, at most this often. One that was recorded
+/// meanwhile is answered once more after a restart, to no effect.
+pub const HANDSHAKES_INTERVAL: Duration = Duration::from_secs(300);
+
 /// Initiations at start, a second. 100 handshakes cost a core about 3%, and 1,788 municipalities are called within 18 s.
 pub const INITIATIONS_PER_SECOND: u32 = 100;
 
-/// Tenant, then tunnel -> address.
-type Table = BTreeMap<String, BTreeMap<String, SocketAddr>>;
+/// Tenant, then tunnel.
+type Table = BTreeMap<String, BTreeMap<String, Seen>>;
+
+/// What is known of a router.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+struct Seen {
+    /// Where it was last heard.
+    peer: Option<SocketAddr>,
+    /// The time stamp of its newest handshake, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handshake: Option<String>,
+}
 
 /// The last authenticated address of every tunnel, and the file they are in.
 #[derive(Debug)]
@@ -26,6 +42,8 @@ pub struct Peers {
     path: PathBuf,
     table: Table,
     changed: bool,
+    /// Handshakes are newer than in the file.
+    aged: bool,
     written: Option<Instant>,
 }
 
@@ -37,13 +55,23 @@ impl Peers {
             tracing::warn!(path = %path.display(), %error, "the list of last peer addresses is unreadable; waiting for the routers to call");
             None
         });
-        Self { path: path.to_owned(), table: table.unwrap_or_default(), changed: false, written: None }
+        Self { path: path.to_owned(), table: table.unwrap_or_default(), changed: false, aged: false, written: None }
     }
 
     /// A router proved to be at `peer`.
     pub fn moved(&mut self, tenant: &str, tunnel: &str, peer: SocketAddr) {
-        let previous = self.table.entry(tenant.to_owned()).or_default().insert(tunnel.to_owned(), peer);
+        let previous = self.seen(tenant, tunnel).peer.replace(peer);
         self.changed |= previous != Some(peer);
+    }
+
+    /// A handshake of a router's was answered.
+    pub fn answered(&mut self, tenant: &str, tunnel: &str, timestamp: Tai64n) {
+        self.seen(tenant, tunnel).handshake = Some(timestamp.to_string());
+        self.aged = true;
+    }
+
+    fn seen(&mut self, tenant: &str, tunnel: &str) -> &mut Seen {
+        self.table.entry(tenant.to_owned()).or_default().entry(tunnel.to_owned()).or_default()
     }
 
     /// Forget tunnels that the configuration no longer has.
@@ -57,13 +85,15 @@ impl Peers {
         self.changed |= before != after;
     }
 
-    /// [`Self::save`], unless the last time was less than [`WRITE_INTERVAL`] ago. The caller calls it every second.
+    /// [`Self::save`], unless the last time was less than [`WRITE_INTERVAL`] or [`HANDSHAKES_INTERVAL`] ago. The caller calls it every
+    /// second.
     ///
     /// # Errors
     /// As [`Self::save`].
     pub fn save_when_due(&mut self, now: Instant) -> io::Result<()> {
-        let due = self.written.is_none_or(|written| now.duration_since(written) >= WRITE_INTERVAL);
-        if !due || !self.changed {
+        let passed = |interval| self.written.is_none_or(|written| now.duration_since(written) >= interval);
+        let due = self.changed && passed(WRITE_INTERVAL) || self.aged && passed(HANDSHAKES_INTERVAL);
+        if !due {
             return Ok(());
         }
         self.written = Some(now);
@@ -75,25 +105,40 @@ impl Peers {
     /// # Errors
     /// What the file system says; the next call tries again.
     pub fn save(&mut self) -> io::Result<()> {
-        if self.changed {
+        if self.changed || self.aged {
             durable_file::replace_json(&self.path, &self.table)?;
-            self.changed = false;
+            (self.changed, self.aged) = (false, false);
         }
         Ok(())
     }
 
-    /// The commands that call every known router.
+    /// Every router whose address is known.
     #[must_use]
-    pub fn initiations(&self) -> Vec<Command> {
+    pub fn known(&self) -> Vec<Known> {
         let tunnels = self.table.iter().flat_map(|(tenant, tunnels)| tunnels.iter().map(move |tunnel| (tenant, tunnel)));
-        tunnels
-            .map(|(tenant, (tunnel, peer))| Command::Initiate {
-                tenant: Arc::from(tenant.as_str()),
-                tunnel: Arc::from(tunnel.as_str()),
-                peer: *peer,
+        let known = |(tenant, (tunnel, seen)): (&String, (&String, &Seen))| {
+            Some(Known {
+                tenant: tenant.as_str().into(),
+                tunnel: tunnel.as_str().into(),
+                peer: seen.peer?,
+                timestamp: seen.handshake.as_ref().and_then(|text| text.parse().ok()),
             })
-            .collect()
+        };
+        tunnels.filter_map(known).collect()
     }
+}
+
+/// A router and where it was last heard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Known {
+    /// Tenant.
+    pub tenant: Arc<str>,
+    /// Tunnel.
+    pub tunnel: Arc<str>,
+    /// Address and port.
+    pub peer: SocketAddr,
+    /// Of its newest handshake, where it speaks WireGuard.
+    pub timestamp: Option<Tai64n>,
 }
 
 #[cfg(test)]
@@ -112,9 +157,8 @@ mod tests {
         peers.moved("131016-chiyoda", "main", address("192.0.2.10:51820"));
         peers.moved("131016-chiyoda", "main", address("192.0.2.11:40000"));
         peers.save().expect("written");
-        let calls = Peers::load(&path).initiations();
-        let [Command::Initiate { tenant, tunnel, peer }] = &calls[..] else { panic!("one call, not {calls:?}") };
-        assert_eq!((&**tenant, &**tunnel, *peer), ("131016-chiyoda", "main", address("192.0.2.11:40000")));
+        let known = Known { tenant: "131016-chiyoda".into(), tunnel: "main".into(), peer: address("192.0.2.11:40000"), timestamp: None };
+        assert_eq!(Peers::load(&path).known(), [known]);
     }
 
     #[test]
@@ -130,7 +174,7 @@ mod tests {
         assert!(!path.exists());
         peers.retain(|tenant, _| tenant != "a");
         peers.save().expect("written");
-        assert!(path.exists() && Peers::load(&path).initiations().is_empty());
+        assert!(path.exists() && Peers::load(&path).known().is_empty());
     }
 
     #[test]
@@ -148,10 +192,40 @@ mod tests {
     }
 
     #[test]
+    fn how_new_the_last_handshake_was_is_known_after_a_restart_and_written_every_five_minutes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("peers.json");
+        let mut peers = Peers::load(&path);
+        let timestamp = |second: u8| Tai64n::from_bytes([0x40, 0, 0, 0, 0, 0, 0, second, 0, 0, 0, 0]);
+        let start = Instant::now();
+        let mut in_file = |second: u8, seconds: u64| {
+            peers.answered("a", "main", timestamp(second));
+            peers.save_when_due(start + Duration::from_secs(seconds)).expect("written or waited");
+            Peers::load(&path).table["a"]["main"].handshake.clone()
+        };
+        let text = |second: u8| Some(timestamp(second).to_string());
+        assert_eq!([in_file(1, 0), in_file(2, 10), in_file(3, 299), in_file(4, 300)], [text(1), text(1), text(1), text(4)]);
+        assert!(Peers::load(&path).known().is_empty(), "a router is called where it has proved to be, and nowhere else");
+        peers.moved("a", "main", address("192.0.2.10:51820"));
+        peers.save_when_due(start + Duration::from_secs(310)).expect("written");
+        let known = Peers::load(&path).known();
+        assert_eq!((known.len(), known[0].timestamp), (1, Some(timestamp(4))));
+    }
+
+    #[test]
+    fn a_time_stamp_that_cannot_be_read_costs_nothing_but_itself() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("peers.json");
+        std::fs::write(&path, br#"{"a": {"main": {"peer": "192.0.2.10:51820", "handshake": "yesterday"}}}"#).expect("written");
+        let known = Peers::load(&path).known();
+        assert_eq!((known[0].peer, known[0].timestamp), (address("192.0.2.10:51820"), None));
+    }
+
+    #[test]
     fn an_unreadable_file_is_an_empty_list() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("peers.json");
         std::fs::write(&path, b"{\"a\":").expect("written");
-        assert!(Peers::load(&path).initiations().is_empty());
+        assert!(Peers::load(&path).known().is_empty());
     }
 }

@@ -8,16 +8,19 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use dataplane::nat::PortHalf;
 use dataplane::nic::NicDescription;
 use dataplane::publish::{Publisher, Reader};
-use dataplane::router_config::RouterConfig;
+use dataplane::router_config::{RouterConfig, TunnelKind};
 use time::OffsetDateTime;
 
 use crate::clock;
-use crate::compile::Compiler;
+use crate::compile::{Compiler, IkeCompiler};
 use crate::config::{Loader, Problem, Severity};
+use crate::ipsec::Ipsec;
 use crate::isolation::{Isolation, Isolations, Scope, class_of};
 use crate::peers::Peers;
+use crate::port_half;
 use crate::registry::{Changes, Registry};
 use crate::setup::Setup;
 use crate::workers::Workers;
@@ -32,6 +35,8 @@ const ADOPTION_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Relay {
     /// The workers.
     pub workers: Workers,
+    /// Key exchange for IPsec tunnels.
+    pub ipsec: Ipsec,
     /// The ports' drivers, in the order of the configuration.
     pub nics: Vec<NicDescription>,
     /// When it started.
@@ -53,12 +58,16 @@ pub struct State {
     pub isolations: Isolations,
     /// Where routers were last heard.
     pub peers: Peers,
+    /// Of the ports of pools, those that this run gives out first.
+    pub port_half: PortHalf,
     /// Number of the published configuration.
     pub generation: u64,
     /// Whether the files were accepted when they were last read, and when that was.
     pub last_reload: (bool, OffsetDateTime),
     publisher: Publisher<RouterConfig>,
     compiler: Compiler,
+    ike_compiler: IkeCompiler,
+    ike_config: ike::Config,
     /// Unix time at which a rule becomes valid or stops being so.
     next_boundary: Option<i64>,
 }
@@ -104,13 +113,17 @@ impl State {
         let mut compiler = Compiler::default();
         let mut router = compile(&setup, &mut compiler, &isolations, now);
         registry.attach(&mut router, now);
+        let mut ike_compiler = IkeCompiler::default();
         let mut state = Self {
             next_boundary: compiler.next_boundary(),
             compiler,
+            ike_config: setup.ike_config(&mut ike_compiler, now.unix_timestamp()),
+            ike_compiler,
             setup: Arc::new(setup),
             registry,
             isolations,
             peers: Peers::load(&directory.join("peers.json")),
+            port_half: port_half::take_turn(&directory.join("ports.json")),
             generation: 1,
             last_reload: (true, now),
             publisher: Publisher::new(router),
@@ -137,6 +150,7 @@ impl State {
         let changes = self.registry.attach(&mut router, now);
         self.generation = self.publisher.publish(router);
         self.next_boundary = self.compiler.next_boundary();
+        self.ike_config = self.setup.ike_config(&mut self.ike_compiler, now.unix_timestamp());
         changes
     }
 
@@ -146,6 +160,20 @@ impl State {
         let changes = self.publish(now);
         self.forget_removed_peers();
         changes
+    }
+
+    /// What key exchange works with, as it was compiled last.
+    #[must_use]
+    pub fn ike_config(&self) -> ike::Config {
+        self.ike_config.clone()
+    }
+
+    /// What kind of tunnel this is; `None` where it is none of the configuration.
+    #[must_use]
+    pub fn kind_of(&self, tenant: &str, tunnel: &str) -> Option<TunnelKind> {
+        let router = self.router();
+        let entry = router.tenants.iter().find(|entry| *entry.config.name == *tenant)?;
+        entry.config.tunnels.iter().find(|candidate| *candidate.name == *tunnel).map(|tunnel| tunnel.kind.clone())
     }
 
     fn forget_removed_peers(&mut self) {
@@ -205,8 +233,11 @@ impl Relay {
     #[must_use]
     pub fn new(loader: Loader, state: State, workers: Workers, nics: Vec<NicDescription>) -> Self {
         let polls = workers.counters().iter().map(|counters| (counters.polls.get(), Instant::now())).collect();
+        let ipsec = Ipsec::default();
+        ipsec.configure(state.generation, state.ike_config());
         Self {
             workers,
+            ipsec,
             nics,
             started: clock::now(),
             loader: Arc::new(tokio::sync::Mutex::new(loader)),
@@ -252,13 +283,19 @@ impl Relay {
     /// The workers first: a cut-off must not wait for a disk, nor fail with a full one.
     fn publish_and_save(&self, state: &mut State) -> (u64, Option<io::Error>) {
         state.publish(clock::now());
-        self.workers.wake();
+        self.announce(state);
         let unsaved = state.isolations.save().err();
         if let Some(error) = &unsaved {
             let file = state.isolations.path().display();
             tracing::error!(%file, %error, "the list of cut-offs cannot be written: a restart would find the one before");
         }
         (state.generation, unsaved)
+    }
+
+    /// Have the workers notice what was published, and key exchange after them.
+    pub(crate) fn announce(&self, state: &State) {
+        self.workers.wake();
+        self.ipsec.configure(state.generation, state.ike_config());
     }
 
     /// Wait until every worker works with `generation`, but not for ever.
@@ -281,9 +318,22 @@ impl Relay {
         self.workers.adopted(generation)
     }
 
-    /// Whether every worker polled lately.
+    /// Whether every worker polled lately, and key exchange goes on.
     #[must_use]
     pub fn is_alive(&self) -> bool {
+        self.ailment().is_none()
+    }
+
+    /// What is not as it has to be and does not mend itself, for people.
+    #[must_use]
+    pub fn ailment(&self) -> Option<&'static str> {
+        if !self.workers_poll() {
+            return Some("a worker has not polled for 10 s");
+        }
+        (!self.ipsec.is_alive()).then_some("key exchange for IPsec has stopped: tunnels go down one after the other as their SAs end")
+    }
+
+    fn workers_poll(&self) -> bool {
         // `tick` asks every second, so that the answer never rests on an observation of long ago.
         let now = Instant::now();
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -298,8 +348,8 @@ impl Relay {
 
     /// What is due every second: rules that become valid or stop being so. The wall clock may jump, so it is read anew each time.
     pub fn tick(&self, now: OffsetDateTime) {
-        if !self.is_alive() {
-            tracing::error!("a worker has not polled for {STUCK_AFTER:?}");
+        if let Some(ailment) = self.ailment() {
+            tracing::error!("{ailment}");
         }
         let mut state = self.state();
         state.publisher.free_retired();
@@ -309,7 +359,7 @@ impl Relay {
         if state.next_boundary.is_some_and(|boundary| boundary <= now.unix_timestamp()) {
             let changes = state.publish(now);
             tracing::info!(tenants = ?changes.changed, generation = state.generation, "the validity of rules has changed");
-            self.workers.wake();
+            self.announce(&state);
         }
     }
 }

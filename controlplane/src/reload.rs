@@ -89,6 +89,7 @@ impl Relay {
             return Err(ReloadRefused::NeedsRestart(fixed));
         }
         let changes = state.replace(setup, clock::now());
+        self.announce(&state);
         warnings.extend(state.unmatched_isolations());
         Ok(Reloaded { changes, warnings, generation: state.generation, adopted: false, effort, took: Duration::ZERO })
     }

@@ -2,44 +2,65 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use dataplane::counters::WorkerCounters;
+use dataplane::nic::wait::Bell;
+use dataplane::router_config::TunnelKind;
 use dataplane::worker::WorkerParts;
 use dataplane::worker::control::{Command, Event};
 use dataplane::worker::thread::{self, Clock, WorkerHandle};
+use ike::PeerName;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Loader, Problem, RelayConfigModel};
-use crate::peers::INITIATIONS_PER_SECOND;
+use crate::hardening::privileges::{self, User};
+use crate::launcher::Launcher;
+use crate::peers::{INITIATIONS_PER_SECOND, Known};
 use crate::ports::{Ports, WorkerShare};
 use crate::relay::{Relay, State};
 use crate::sd_notify::Notifier;
 use crate::setup::{Accepted, Setup};
 use crate::workers::{NoAnswer, WorkerLink, Workers};
-use crate::{api, clock, metrics_server, reload};
+use crate::{api, clock, hardening, ipsec, metrics_server, reload};
 
 /// A configuration that will be as wrong at the next start: nobody needs to try again by itself.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration has errors:\n{}", .0.join("\n"))]
 pub struct ConfigurationRefused(Vec<String>);
 
-/// Run the relay until SIGTERM or SIGINT.
+/// As whom the relay runs, and who opens its ports.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Start {
+    /// The user it becomes; whoever started it without one.
+    pub user: Option<String>,
+    /// The socket of a launcher that is a service of its own; without it the relay starts one.
+    pub launcher: Option<PathBuf>,
+}
+
+/// Run the relay until SIGTERM or SIGINT, without a privilege from before the first file is read, and confined before the first packet.
 ///
 /// # Errors
 /// Why it could not start, or go on.
-pub fn run(path: &Path) -> anyhow::Result<()> {
-    forbid_core_dumps();
+pub fn run(path: &Path, start: &Start) -> anyhow::Result<()> {
+    let user = start.user.as_deref().map(User::named).transpose()?;
+    let launcher = match &start.launcher {
+        Some(socket) => Launcher::connect(socket)?,
+        None => Launcher::start(start.user.as_deref())?,
+    };
+    privileges::give_up(user.as_ref())?;
     let (loader, setup) = load(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { serve(loader, setup, signalled()?, |_| ()).await })
+    runtime.block_on(async { serve(loader, setup, Some(launcher), signalled()?, |_| ()).await })
 }
 
 /// Ends with SIGTERM or SIGINT.
@@ -76,7 +97,8 @@ impl Drop for Embedded {
     }
 }
 
-/// Start the relay on a thread of its own, in the caller's network namespace, and return when it carries traffic.
+/// Start the relay on a thread of its own, in the caller's network namespace, and return when it carries traffic. The process opens the
+/// ports itself and confines nothing: it is another program's.
 ///
 /// # Errors
 /// Why it could not start.
@@ -89,7 +111,8 @@ pub fn start_embedded(path: &Path) -> anyhow::Result<Embedded> {
         let body = || -> anyhow::Result<()> {
             let (loader, setup) = load(&path)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(serve(loader, setup, async { drop(stopped.await) }, move |relay| drop(ready.send(Ok(relay)))))
+            let ready = move |relay| drop(ready.send(Ok(relay)));
+            runtime.block_on(serve(loader, setup, None, async { drop(stopped.await) }, ready))
         };
         if let Err(error) = body() {
             tracing::error!("{error:#}");
@@ -98,14 +121,6 @@ pub fn start_embedded(path: &Path) -> anyhow::Result<Embedded> {
     })?;
     let relay = started.recv().context("the relay's thread has ended")??;
     Ok(Embedded { relay, stop: Some(stop), thread: Some(thread) })
-}
-
-/// Keys and residents' data never reach a disk. The frames are kept out of core dumps by themselves as well.
-fn forbid_core_dumps() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
-        tracing::warn!(%error, "core dumps cannot be switched off; set LimitCORE=0");
-    }
 }
 
 fn load(path: &Path) -> anyhow::Result<(Loader, Setup)> {
@@ -119,8 +134,14 @@ fn refusal(problems: &[Problem]) -> ConfigurationRefused {
     ConfigurationRefused(problems.iter().map(Problem::to_string).collect())
 }
 
-/// Until `stop` is ready. `ready` hears of the relay when its worker runs.
-async fn serve(loader: Loader, setup: Setup, stop: impl Future<Output = ()>, ready: impl FnOnce(Arc<Relay>)) -> anyhow::Result<()> {
+/// Until `stop` is ready. `ready` hears of the relay when its worker runs. With a launcher the process is the relay's alone, and confined.
+async fn serve(
+    loader: Loader,
+    setup: Setup,
+    launcher: Option<Launcher>,
+    stop: impl Future<Output = ()>,
+    ready: impl FnOnce(Arc<Relay>),
+) -> anyhow::Result<()> {
     let notifier = Notifier::from_environment();
     // From here on SIGHUP asks for a reload; before, it would end the process, and with ports taken over it must not.
     let hangup = signal(SignalKind::hangup())?;
@@ -129,11 +150,13 @@ async fn serve(loader: Loader, setup: Setup, stop: impl Future<Output = ()>, rea
     let state = State::start(setup, clock::now()).context("the directory `state` of relay.yaml")?;
     reload::log_problems(&state.unmatched_isolations());
     let model = &state.setup.model;
-    let ports = Ports::open(model)?;
+    let ports = Ports::open(model, launcher.as_ref())?;
     let (shares, descriptions, give_back) = ports.into_parts();
+    let ended = launcher.map(|launcher| confine(&launcher, model, &loader)).transpose()?;
     let workers = Workers::new(spawn_workers(shares, &state)?);
     let relay = Arc::new(Relay::new(loader, state, workers, descriptions));
     listeners.serve(&relay);
+    ipsec::start(&relay).context("start key exchange")?;
     tokio::spawn(pump(Arc::clone(&relay)));
     tokio::spawn(call_known_peers(Arc::clone(&relay)));
     tokio::spawn(save_peers(Arc::clone(&relay)));
@@ -142,6 +165,7 @@ async fn serve(loader: Loader, setup: Setup, stop: impl Future<Output = ()>, rea
 
     let ended = tokio::select! {
         ended = until_broken(&relay, &notifier, hangup) => ended,
+        () = until_ended(ended) => Err(anyhow!("the launcher has ended, and the ports are no longer the relay's")),
         () = stop => Ok(()),
     };
     notifier.stopping();
@@ -151,13 +175,39 @@ async fn serve(loader: Loader, setup: Setup, stop: impl Future<Output = ()>, rea
     ended
 }
 
+/// The last moment before packets: from here on this process gets nothing new. Returns what hears of the launcher's end.
+fn confine(launcher: &Launcher, model: &RelayConfigModel, loader: &Loader) -> anyhow::Result<oneshot::Receiver<()>> {
+    launcher.seal().context("the launcher")?;
+    hardening::confine(model, loader)?;
+    Ok(launcher.ended()?)
+}
+
+/// Never, where the relay has no launcher.
+async fn until_ended(launcher: Option<oneshot::Receiver<()>>) {
+    match launcher {
+        Some(ended) => drop(ended.await),
+        None => std::future::pending().await,
+    }
+}
+
 /// A thread for each share.
 fn spawn_workers(shares: Vec<WorkerShare>, state: &State) -> anyhow::Result<Vec<Box<dyn WorkerLink>>> {
     let clock = Clock::start();
     let spawn = |WorkerShare { ports, pool, links }| -> anyhow::Result<Box<dyn WorkerLink>> {
         let counters: Arc<WorkerCounters> = Arc::default();
         let (config, seed) = (state.reader(), secret_seed()?);
-        let parts = WorkerParts { ports, links, pool, config, counters: Arc::clone(&counters), seed, cpu: None };
+        let port_half = state.port_half;
+        let parts = WorkerParts {
+            ports,
+            links,
+            pool,
+            config,
+            counters: Arc::clone(&counters),
+            seed,
+            port_half,
+            cpu: None,
+            start: clock.start_since_1970(),
+        };
         let handle = thread::spawn(parts, clock).context("start a worker")?;
         Ok(Box::new(Linked { handle, counters }))
     };
@@ -195,9 +245,7 @@ impl Listeners {
 
 /// Port numbers and indices are drawn from it, so nobody may guess it.
 fn secret_seed() -> anyhow::Result<u64> {
-    let mut seed = [0; 8];
-    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").context("/dev/urandom")?, &mut seed)?;
-    Ok(u64::from_ne_bytes(seed))
+    Ok(OsRng.try_next_u64()?)
 }
 
 /// The worker as [`Workers`] knows it.
@@ -209,6 +257,14 @@ struct Linked {
 impl WorkerLink for Linked {
     fn send(&mut self, command: Command) -> Result<(), NoAnswer> {
         self.handle.send(command).map_err(|_busy| NoAnswer::Full)
+    }
+
+    fn events_bell(&self) -> Option<Arc<Bell>> {
+        Some(Arc::clone(self.handle.events_bell()))
+    }
+
+    fn has_room(&self) -> bool {
+        self.handle.has_room()
     }
 
     fn next_event(&mut self) -> Option<Event> {
@@ -239,18 +295,35 @@ impl WorkerLink for Linked {
 }
 
 async fn pump(relay: Arc<Relay>) {
-    relay.workers.pump(|tenant, tunnel, peer| relay.state().peers.moved(tenant, tunnel, peer)).await;
+    relay.workers.pump(|event| heard(&relay, event)).await;
+}
+
+fn heard(relay: &Relay, event: Event) {
+    match &event {
+        Event::PeerMoved { tenant, tunnel, peer } => relay.state().peers.moved(tenant, tunnel, *peer),
+        Event::HandshakeAnswered { tenant, tunnel, timestamp } => relay.state().peers.answered(tenant, tunnel, *timestamp),
+        _ => {}
+    }
+    relay.ipsec.event(event);
 }
 
 /// Routers keep talking to the sessions of the previous run for minutes; a call makes them start anew at once.
 async fn call_known_peers(relay: Arc<Relay>) {
-    let calls = relay.state().peers.initiations();
+    let calls = relay.state().peers.known();
     tracing::info!(routers = calls.len(), "calling the routers of the previous run");
     let mut pace = interval(Duration::from_secs(1) / INITIATIONS_PER_SECOND);
-    for call in calls {
+    for Known { tenant, tunnel, peer, timestamp } in calls {
         pace.tick().await;
-        if relay.workers.send(call).is_err() {
-            tracing::debug!("a router was not called: the worker is busy");
+        let kind = relay.state().kind_of(&tenant, &tunnel);
+        match (kind, peer) {
+            (Some(TunnelKind::Ipsec), SocketAddr::V4(peer)) => relay.ipsec.call(PeerName { tenant, tunnel }, peer),
+            (Some(TunnelKind::WireGuard { .. }), peer) => {
+                if relay.workers.send(Command::Initiate { tenant, tunnel, peer, timestamp }).is_err() {
+                    tracing::debug!("a router was not called: the worker is busy");
+                }
+            }
+            // A reload took it away meanwhile.
+            (None | Some(TunnelKind::Ipsec), _) => {}
         }
     }
 }
@@ -307,7 +380,8 @@ fn status(relay: &Relay) -> String {
 }
 
 fn shut_down(relay: &Relay) {
-    relay.workers.take_events(|tenant, tunnel, peer| relay.state().peers.moved(tenant, tunnel, peer));
+    relay.ipsec.stop();
+    relay.workers.take_events(|event| heard(relay, event));
     warn_if_lost(relay.state().peers.save());
     relay.workers.take().into_iter().for_each(WorkerLink::stop);
     if let Some(api) = &relay.state().setup.model.api {

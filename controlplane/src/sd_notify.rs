@@ -13,7 +13,7 @@ use crate::clock;
 /// The way to the service manager; without one every message is silently nothing.
 #[derive(Debug, Default)]
 pub struct Notifier {
-    target: Option<(UnixDatagram, SocketAddr)>,
+    target: Option<UnixDatagram>,
     watchdog: Option<Duration>,
 }
 
@@ -33,8 +33,10 @@ impl Notifier {
     }
 
     fn to(name: &OsString, watchdog: Option<Duration>) -> io::Result<Self> {
-        let address = socket_address(name)?;
-        Ok(Self { target: Some((UnixDatagram::unbound()?, address)), watchdog })
+        // Connected once: a relay that runs reaches no other socket.
+        let socket = UnixDatagram::unbound()?;
+        socket.connect_addr(&socket_address(name)?)?;
+        Ok(Self { target: Some(socket), watchdog })
     }
 
     /// How often [`Notifier::watchdog`] is to be called: half of what systemd waits. `None` where it does not watch.
@@ -65,8 +67,8 @@ impl Notifier {
     }
 
     fn send(&self, message: &str) {
-        let Some((socket, address)) = &self.target else { return };
-        if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
+        let Some(socket) = &self.target else { return };
+        if let Err(error) = socket.send(message.as_bytes()) {
             tracing::debug!(%error, "systemd does not listen");
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dataplane::router_config::RouterConfig;
 
-use crate::compile::{Compiler, Keys};
+use crate::compile::{Compiler, IkeCompiler, Keys};
 use crate::config::{Effort, Loaded, Loader, Problem, Purpose, RelayConfigModel, Severity};
 
 /// What [`Setup::load`] accepted.
@@ -56,6 +56,20 @@ impl Setup {
         compiler.compile(&self.model, &self.keys, now)
     }
 
+    /// What key exchange works with at the Unix time `now`. `compiler` knows what it compiled last.
+    #[must_use]
+    pub fn ike_config(&self, compiler: &mut IkeCompiler, now: i64) -> ike::Config {
+        compiler.compile(&self.model, &self.keys, now)
+    }
+
+    /// The files of certificates in use, and the Unix times at which what is in them begins to expire.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<(String, u64)> {
+        let mut files: Vec<_> = self.keys.certificates().map(|(file, expires)| (file.display().to_string(), expires)).collect();
+        files.sort_unstable();
+        files
+    }
+
     /// What differs from `running` and cannot be changed while the relay runs, as relay.yaml names it.
     #[must_use]
     pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
@@ -68,6 +82,7 @@ impl Setup {
             ("`state`", new.state != old.state),
             ("`frames`", new.frames != old.frames),
             ("`workers`", new.workers != old.workers),
+            ("`hardening`", new.hardening != old.hardening),
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dataplane::counters::WorkerCounters;
 use dataplane::publish::Reader;
 use dataplane::router_config::{
-    AttachmentConfig, AttachmentId, EndpointId, Limits, PortConfig, PortId, RateConfig, RouterConfig, RuleState, ServiceConfig,
+    AttachmentConfig, AttachmentId, EndpointId, Filtering, Limits, PortConfig, PortId, RateConfig, RouterConfig, RuleState, ServiceConfig,
     TenantConfig, TenantEntry, TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
 };
 use dataplane::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::setup::Setup;
 use crate::workers::{NoAnswer, WorkerLink, Workers};
 
 /// A router with one port and these tenants.
-pub(crate) fn router(tenants: impl IntoIterator<Item = TenantConfig>) -> RouterConfig {
+pub fn router(tenants: impl IntoIterator<Item = TenantConfig>) -> RouterConfig {
     let port = PortConfig {
         name: "access".into(),
         address: Some("192.0.2.1/24".parse().expect("a prefix")),
@@ -34,12 +34,13 @@ pub(crate) fn router(tenants: impl IntoIterator<Item = TenantConfig>) -> RouterC
         ports: vec![port],
         endpoints: Vec::new(),
         conventional_lgwan: Vec::new(),
+        reserved_ports: Vec::new(),
         tenants: tenants.into_iter().map(entry).collect(),
     }
 }
 
 /// A tenant with one tunnel, one attachment and the service `税`.
-pub(crate) fn tenant(name: &str) -> TenantConfig {
+pub fn tenant(name: &str) -> TenantConfig {
     let kind = TunnelKind::WireGuard { public_key: [1; 32], preshared_key: None, peer_address: None, persistent_keepalive: None };
     let prefix = |text: &str| text.parse().expect("a prefix");
     TenantConfig {
@@ -61,11 +62,12 @@ pub(crate) fn tenant(name: &str) -> TenantConfig {
             office_side: prefix("203.0.113.10/32"),
             cloud_side: prefix("10.10.0.10/32"),
             allow: Vec::new(),
+            filtering: Filtering::default(),
             state: RuleState::Open,
         }],
         sources: Vec::new(),
         callbacks: Vec::new(),
-        limits: Limits { sessions: NonZeroU32::MIN, new_sessions_per_second: NonZeroU32::MIN },
+        limits: Limits { sessions: NonZeroU32::MIN, ports: NonZeroU32::MIN, new_sessions_per_second: NonZeroU32::MIN },
         rate: RateConfig::default(),
         isolated: false,
         isolated_classes: [false; TrafficClass::COUNT],
@@ -73,7 +75,7 @@ pub(crate) fn tenant(name: &str) -> TenantConfig {
 }
 
 /// A worker that adopts configurations and answers snapshots with one row for each tenant, two rows at a time.
-pub(crate) struct FakeWorker {
+pub struct FakeWorker {
     config: Reader<RouterConfig>,
     router: Option<Arc<RouterConfig>>,
     counters: Arc<WorkerCounters>,
@@ -81,7 +83,7 @@ pub(crate) struct FakeWorker {
 }
 
 impl FakeWorker {
-    pub(crate) fn new(config: Reader<RouterConfig>) -> Self {
+    pub fn new(config: Reader<RouterConfig>) -> Self {
         Self { config, router: None, counters: Arc::default(), events: Vec::new() }
     }
 
@@ -148,6 +150,7 @@ fn tunnel_row(tenant: &Arc<str>) -> TunnelRow {
         handshake_at: None,
         heard_at: None,
         down_reason: "The municipality's router has never called.",
+        sas: Vec::new(),
     }
 }
 
@@ -189,7 +192,7 @@ fn base64(key: [u8; 32]) -> String {
 }
 
 /// A directory with a relay's configuration, its keys and two tenants, `131016-chiyoda` and `131024-chuo`, alike but for their VLAN.
-pub(crate) struct Site(tempfile::TempDir);
+pub struct Site(tempfile::TempDir);
 
 const RELAY: &str = "relay: test
 ports:
@@ -208,7 +211,8 @@ tenants: tenants/*.yaml
 ";
 
 impl Site {
-    pub(crate) fn new() -> Self {
+    #[allow(clippy::new_without_default, reason = "it makes a directory")]
+    pub fn new() -> Self {
         let site = Self(tempfile::tempdir().expect("a directory"));
         for name in ["keys", "tenants"] {
             std::fs::create_dir(site.path(name)).expect("made");
@@ -220,22 +224,22 @@ impl Site {
         site
     }
 
-    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
         self.0.path().join(name)
     }
 
-    pub(crate) fn write(&self, name: &str, content: &str) {
+    pub fn write(&self, name: &str, content: &str) {
         std::fs::write(self.path(name), content).expect("written");
     }
 
     /// Change relay.yaml.
-    pub(crate) fn replace_in_relay(&self, old: &str, new: &str) {
+    pub fn replace_in_relay(&self, old: &str, new: &str) {
         assert!(RELAY.contains(old));
         self.write("relay.yaml", &RELAY.replace(old, new));
     }
 
     /// Write a tenant's file; `rule` goes into its service.
-    pub(crate) fn tenant(&self, name: &str, vlan: u16, rule: &str) {
+    pub fn tenant(&self, name: &str, vlan: u16, rule: &str) {
         let mut key = [9; 32];
         key[..2].copy_from_slice(&vlan.to_be_bytes());
         let key = base64(key);
@@ -258,7 +262,7 @@ source:
     }
 
     /// A relay on this site with a fake worker, at `now`. It needs a runtime; its worker is alive while the runtime turns.
-    pub(crate) fn start(&self, now: time::OffsetDateTime) -> Arc<Relay> {
+    pub fn start(&self, now: time::OffsetDateTime) -> Arc<Relay> {
         let path = self.path("relay.yaml");
         let mut loader = Setup::loader(&path);
         let setup = Setup::load(&mut loader).unwrap_or_else(|problems| panic!("{problems:?}")).setup;
@@ -266,7 +270,7 @@ source:
         let worker = FakeWorker::new(state.reader());
         let relay = Arc::new(Relay::new(loader, state, Workers::new(vec![Box::new(worker)]), Vec::new()));
         let pumped = Arc::clone(&relay);
-        tokio::spawn(async move { pumped.workers.pump(|_, _, _| {}).await });
+        tokio::spawn(async move { pumped.workers.pump(|_| {}).await });
         relay
     }
 }

@@ -1,11 +1,11 @@
 //! The control plane's end of the rings to the workers: commands down, events up, and who waits for which snapshot.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dataplane::counters::WorkerCounters;
+use dataplane::nic::wait::{Bell, wait};
 use dataplane::time::Instant;
 use dataplane::worker::control::{Command, Event, SnapshotRequest, SnapshotRows};
 use dataplane::worker::steering;
@@ -29,6 +29,16 @@ pub trait WorkerLink: Send {
     /// # Errors
     /// When there is no room: try again later.
     fn send(&mut self, command: Command) -> Result<(), NoAnswer>;
+
+    /// Rings when there are events; `None` where they have to be looked for.
+    fn events_bell(&self) -> Option<Arc<Bell>> {
+        None
+    }
+
+    /// Whether [`Self::send`] would find room.
+    fn has_room(&self) -> bool {
+        true
+    }
 
     /// Wake the worker, for it to notice a new configuration at once.
     fn wake(&self) {}
@@ -67,7 +77,7 @@ struct Waiting {
 pub struct Workers {
     links: Mutex<Vec<Box<dyn WorkerLink>>>,
     waiting: Mutex<Waiting>,
-    wake: Notify,
+    wake: Arc<Notify>,
 }
 
 /// A worker did not answer.
@@ -85,7 +95,7 @@ impl Workers {
     /// The control plane's end of these workers.
     #[must_use]
     pub fn new(links: Vec<Box<dyn WorkerLink>>) -> Self {
-        Self { links: Mutex::new(links), waiting: Mutex::default(), wake: Notify::new() }
+        Self { links: Mutex::new(links), waiting: Mutex::default(), wake: Arc::default() }
     }
 
     fn links(&self) -> MutexGuard<'_, Vec<Box<dyn WorkerLink>>> {
@@ -127,11 +137,21 @@ impl Workers {
     /// When its ring is full.
     pub fn send(&self, command: Command) -> Result<(), NoAnswer> {
         let mut links = self.links();
-        let worker = match &command {
-            Command::Initiate { tenant, .. } if !links.is_empty() => steering::owner(tenant, links.len()).index(),
+        let worker = match command.tenant() {
+            Some(tenant) if !links.is_empty() => steering::owner(tenant, links.len()).index(),
             _ => 0,
         };
         links.get_mut(worker).map_or(Err(NoAnswer::Full), |link| link.send(command))
+    }
+
+    /// Send a command to this worker; it comes back when there is no room for it, or no such worker any more.
+    pub(crate) fn send_to(&self, worker: usize, command: Command) -> Result<(), Command> {
+        let mut links = self.links();
+        let Some(link) = links.get_mut(worker).filter(|link| link.has_room()) else { return Err(command) };
+        // Nobody else has written to the ring meanwhile.
+        let sent = link.send(command);
+        debug_assert!(sent.is_ok(), "there was room");
+        Ok(())
     }
 
     /// Have every worker notice a new configuration at once.
@@ -198,9 +218,13 @@ impl Workers {
     }
 
     /// Take events off the rings for ever. A task of its own runs this.
-    pub async fn pump(&self, on_peer_moved: impl Fn(&str, &str, SocketAddr)) {
+    pub async fn pump(&self, on_event: impl Fn(Event)) {
+        let bells: Vec<Arc<Bell>> = self.links().iter().filter_map(|link| link.events_bell()).collect();
+        if !bells.is_empty() {
+            pass_on(bells, &self.wake);
+        }
         loop {
-            self.take_events(&on_peer_moved);
+            self.take_events(&on_event);
             let idle = self.waiting().senders.is_empty();
             let interval = if idle { IDLE_INTERVAL } else { WAITING_INTERVAL };
             // Waking up early is harmless: an empty ring costs one load.
@@ -208,14 +232,14 @@ impl Workers {
         }
     }
 
-    /// Take what is on the rings now; tenant, tunnel and address of a peer that moved go to `on_peer_moved`.
-    pub fn take_events(&self, on_peer_moved: impl Fn(&str, &str, SocketAddr)) {
+    /// Take what is on the rings now. Answers to snapshots go to who waits for them, all else goes to `on_event`.
+    pub fn take_events(&self, on_event: impl Fn(Event)) {
         for link in self.links().iter_mut() {
             while let Some(event) = link.next_event() {
                 match event {
-                    Event::PeerMoved { tenant, tunnel, peer } => on_peer_moved(&tenant, &tunnel, peer),
                     Event::Snapshot { id, rows, next, .. } => self.answered(id, Answer { rows, next }),
                     Event::Retired(tenant) => drop(tenant),
+                    event => on_event(event),
                 }
             }
         }
@@ -226,5 +250,23 @@ impl Workers {
             // Whoever asked may have gone away meanwhile.
             let _ = sender.send(answer);
         }
+    }
+}
+
+/// Wake the pump whenever a worker rings, until the relay is gone. A thread, as the runtime has no safe way to watch a descriptor that
+/// it does not own.
+fn pass_on(bells: Vec<Arc<Bell>>, wake: &Arc<Notify>) {
+    let wake = Arc::downgrade(wake);
+    let body = move || {
+        let descriptors: Vec<_> = bells.iter().map(|bell| bell.descriptor()).collect();
+        while wake.strong_count() > 0 {
+            wait(&descriptors, dataplane::time::Duration::from_secs(1));
+            // Silenced before the rings are read: what is told from here on rings again.
+            bells.iter().for_each(|bell| bell.silence());
+            let _ = wake.upgrade().map(|wake| wake.notify_one());
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("events".to_owned()).spawn(body) {
+        tracing::warn!(%error, "no thread for the workers' bells: their events wait up to 200 ms");
     }
 }

@@ -1,5 +1,7 @@
 //! `chukei doctor` on a cable that the test lays: what it prints, what it exits with, and that it needs no privilege to look.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -98,6 +100,11 @@ fn the_ports_of_a_configuration_are_examined_and_a_bad_one_is_told() {
     let yaml = "relay: tokyo-1\nports:\n  access: {interface: near, address: 192.0.2.1/24, gateway: 192.0.2.254, driver: af_packet}\n  aws: {interface: gone}\n\
                 endpoints:\n  - {name: a, port: access, wireguard: {listen: 51820, private_key_file: relay.key}}\nframes: 1048576\ntenants: tenants/*.yaml\n";
     std::fs::write(&path, yaml).expect("write");
+    let report = json(&doctor("", &format!("--json --config {}", path.display())));
+    assert_eq!((verdict(&findings(&report, "machine"), "key_files").0, report["problems"].as_u64()), ("problem", Some(2)), "{report:#}");
+
+    let key = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(directory.path().join("relay.key"));
+    writeln!(key.expect("a file"), "{}A=", "B".repeat(42)).expect("write");
     let output = doctor("", &format!("--json --config {}", path.display()));
     let report = json(&output);
     assert_eq!(output.status.code(), Some(1), "{report:#}");

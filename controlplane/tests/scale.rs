@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use controlplane::clock;
 use controlplane::config::Loader;
 use controlplane::generate::{self, Options, bodies};
-use controlplane::metrics::{self, Scrape};
+use controlplane::metrics::{self, IpsecScrape, Scrape};
 use controlplane::relay::{Relay, State};
 use controlplane::reload::Reloaded;
 use controlplane::setup::{Accepted, Setup};
 use controlplane::workers::{NoAnswer, WorkerLink, Workers};
 use dataplane::counters::WorkerCounters;
+use dataplane::nat::PortHalf;
 use dataplane::nic::Nic;
 use dataplane::nic::memory::{MemoryNic, MemoryWire};
 use dataplane::packet::FramePool;
@@ -46,7 +47,7 @@ fn least(took: impl IntoIterator<Item = Duration>) -> Duration {
 
 fn country(directory: &Path) {
     let listed = bodies::parse(bodies::JAPAN).expect("the list");
-    let options = Options { tenants: Some(TENANTS), services: SERVICES, seed: 1 };
+    let options = Options { tenants: Some(TENANTS), services: SERVICES, seed: 1, ipsec: false };
     generate::write(directory, &listed, options).expect("written");
     let relay = directory.join("relay.yaml");
     let text = fs::read_to_string(&relay).expect("there");
@@ -63,7 +64,20 @@ fn parts(config: Reader<RouterConfig>, counters: &Arc<WorkerCounters>) -> (Worke
         wires.push(wire);
     }
     let ports = ports.into_iter().map(PortQueues::from).collect();
-    (WorkerParts { ports, links: Links::alone(), pool, config, counters: Arc::clone(counters), seed: 1, cpu: None }, wires)
+    (
+        WorkerParts {
+            ports,
+            links: Links::alone(),
+            pool,
+            config,
+            counters: Arc::clone(counters),
+            seed: 1,
+            port_half: PortHalf::Even,
+            cpu: None,
+            start: Duration::ZERO,
+        },
+        wires,
+    )
 }
 
 /// A worker on a thread of its own, as `chukei run` has it, with NICs of memory.
@@ -145,6 +159,7 @@ fn scrape(relay: &Relay) -> String {
         started: relay.started,
         generation: state.generation,
         last_reload: state.last_reload,
+        ipsec: &IpsecScrape::default(),
     };
     metrics::text(&scrape)
 }
@@ -209,7 +224,8 @@ fn twice_the_tenants_take_about_twice_the_time() {
     let listed = bodies::parse(bodies::JAPAN).expect("the list");
     let took = [300, 600].map(|tenants| {
         let directory = tempfile::tempdir().expect("a directory");
-        generate::write(directory.path(), &listed, Options { tenants: Some(tenants), services: 10, seed: 1 }).expect("written");
+        generate::write(directory.path(), &listed, Options { tenants: Some(tenants), services: 10, seed: 1, ipsec: false })
+            .expect("written");
         let load = || {
             let begun = Instant::now();
             assert!(Setup::load(&mut Setup::loader(&directory.path().join("relay.yaml"))).is_ok());

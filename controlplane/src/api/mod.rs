@@ -1,6 +1,7 @@
 //! The API over a unix socket: who asks is known by the socket's peer, and nobody learns of a tenant that is not theirs.
 
 mod change;
+mod ipsec;
 pub mod rows;
 mod show;
 pub mod viewer;
@@ -41,6 +42,7 @@ pub fn router(relay: Arc<Relay>) -> Router {
         .route("/v1/drops", get(show::drops))
         .route("/v1/ports", get(show::ports))
         .route("/v1/isolations", get(show::isolations))
+        .route("/v1/explain-ike", get(ipsec::explain))
         .route("/v1/reload", post(change::reload))
         .route("/v1/isolate", post(change::isolate))
         .route("/v1/reopen", post(change::reopen))

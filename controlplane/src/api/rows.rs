@@ -86,6 +86,10 @@ pub struct TenantRow {
     pub sessions: u64,
     /// Sessions it may have.
     pub sessions_limit: u64,
+    /// Ports of its pools in use.
+    pub ports: u64,
+    /// Ports it may use.
+    pub ports_limit: u64,
     /// Forwarded to the cloud.
     pub office_to_cloud: Traffic,
     /// Forwarded to the office.
@@ -111,7 +115,7 @@ pub struct TunnelRow {
     pub tenant: String,
     /// Tunnel.
     pub tunnel: String,
-    /// `wireguard`.
+    /// `wireguard` or `ipsec`.
     pub kind: String,
     /// `up` or `down`.
     pub state: String,
@@ -134,6 +138,9 @@ pub struct TunnelRow {
     pub office_to_cloud: Traffic,
     /// Into the tunnel.
     pub cloud_to_office: Traffic,
+    /// Key exchange and SAs of an IPsec tunnel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipsec: Option<IpsecRow>,
 }
 
 /// A session.
@@ -145,7 +152,7 @@ pub struct SessionRow {
     pub class: String,
     /// `tcp`, `udp` or `icmp`.
     pub protocol: String,
-    /// Who opened it: `office-to-cloud` or `cloud-to-office`.
+    /// Who sent first: `office-to-cloud`, or `cloud-to-office` by a callback or where a service's `filtering` lets the cloud.
     pub opened_by: String,
     /// Service or callback that it was opened by.
     pub rule: String,
@@ -235,4 +242,116 @@ pub struct PortRow {
     pub dropped_packets: u64,
     /// Frames that kernel or NIC lost before the relay saw them.
     pub nic_receive_lost: u64,
+}
+
+/// Key exchange of an IPsec tunnel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IpsecRow {
+    /// `down`, `connecting`, `authenticated` (without an SA for packets) or `up`.
+    pub phase: String,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// `cryptrec`, `modern` or `legacy-until DATE`.
+    pub policy: String,
+    /// Suite of the IKE SA.
+    pub suite: Option<String>,
+    /// Who began: `relay` or `peer`.
+    pub opened_by: Option<String>,
+    /// Where the peer's IKE is.
+    pub peer: Option<SocketAddr>,
+    /// Where address translation was found: `none`, `peer`, `relay` or `both`.
+    pub nat: Option<String>,
+    /// SPIs of the IKE SA, the initiator's and the responder's, in hexadecimal.
+    pub ike_spis: Option<[String; 2]>,
+    /// Which preshared key the peer used: `new` or `previous`. None with certificates.
+    pub psk: Option<String>,
+    /// When the IKE SA was established.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub established: Option<OffsetDateTime>,
+    /// When its keys will be replaced.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub rekey_at: Option<OffsetDateTime>,
+    /// SAs for packets, the newest first.
+    pub sas: Vec<IpsecSaRow>,
+    /// What failed last, also when it has worked since.
+    pub last_error: Option<IkeErrorRow>,
+    /// When the relay will try again, where it does.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub next_try: Option<OffsetDateTime>,
+}
+
+/// A pair of SAs for packets, one in each direction.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IpsecSaRow {
+    /// What the peer sends with, in hexadecimal.
+    pub inbound_spi: String,
+    /// What the relay sends with, in hexadecimal.
+    pub outbound_spi: String,
+    /// Suite.
+    pub suite: String,
+    /// `udp`, or `esp` for IP protocol 50.
+    pub encapsulation: String,
+    /// Whether packets to the peer use it now.
+    pub in_use: bool,
+    /// What may go through.
+    pub selectors: Vec<String>,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub established: OffsetDateTime,
+    /// When its keys will be replaced.
+    #[serde(with = "time::serde::rfc3339")]
+    pub rekey_at: OffsetDateTime,
+    /// From the peer.
+    pub office_to_cloud: Traffic,
+    /// To the peer.
+    pub cloud_to_office: Traffic,
+}
+
+/// Why key exchange failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IkeErrorRow {
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// As metrics name it.
+    pub reason: String,
+    /// What happened.
+    pub words: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Its other end had proven to be the router, or the relay had called it. Otherwise it may have been anybody.
+    pub proven: bool,
+}
+
+/// The last negotiation with somebody.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NegotiationRow {
+    /// When it began.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Where the other end is.
+    pub address: SocketAddr,
+    /// Whose it is, once that is known.
+    pub tenant: Option<String>,
+    /// Which tunnel, once that is known.
+    pub tunnel: Option<String>,
+    /// Who began: `relay` or `peer`.
+    pub opened_by: String,
+    /// Who the other end says it is. Not proven.
+    pub claimed: Option<String>,
+    /// Suites for the IKE SA that were proposed.
+    pub proposed: Vec<String>,
+    /// Suites for the IKE SA that the relay accepts.
+    pub accepted: Vec<String>,
+    /// Suites for packets that were proposed.
+    pub child_proposed: Vec<String>,
+    /// Suites for packets that the relay accepts.
+    pub child_accepted: Vec<String>,
+    /// Traffic selectors that were proposed.
+    pub selectors_proposed: Vec<String>,
+    /// How far it came, one line a step.
+    pub steps: Vec<String>,
+    /// Why it failed.
+    pub error: Option<IkeErrorRow>,
 }

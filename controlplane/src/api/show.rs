@@ -8,14 +8,15 @@ use axum::Json;
 use axum::extract::{Query, State};
 use dataplane::counters::DropCounters;
 use dataplane::drop_reason::DropReason;
-use dataplane::router_config::{RouterConfig, RuleState, TenantEntry, TrafficClass, Vlan};
+use dataplane::router_config::{RouterConfig, RuleState, TenantEntry, TrafficClass, TunnelKind, Vlan};
 use dataplane::worker::control::{self, SnapshotRequest, SnapshotRows};
 use serde::Deserialize;
 
-use super::ApiError;
-use super::rows::{Answer, DropRow, IsolationRow, NeighborRow, PortRow, SessionRow, TenantRow, Traffic, TunnelRow};
+use super::rows::{Answer, DropRow, IpsecRow, IsolationRow, NeighborRow, PortRow, SessionRow, TenantRow, Traffic, TunnelRow};
 use super::viewer::Viewer;
+use super::{ApiError, ipsec};
 use crate::clock::{self, Clocks};
+use crate::config::Tenant;
 use crate::relay::Relay;
 
 /// Sessions in one answer, over all tenants asked for.
@@ -92,6 +93,8 @@ fn tenant_row(entry: &TenantEntry, name: &str) -> TenantRow {
         tunnels_configured: entry.tunnel_counters.len() as u64,
         sessions: entry.counters.sessions.get(),
         sessions_limit: entry.config.limits.sessions.get().into(),
+        ports: entry.counters.mappings.get(),
+        ports_limit: entry.config.limits.ports.get().into(),
         office_to_cloud: (&entry.counters.office_to_cloud).into(),
         cloud_to_office: (&entry.counters.cloud_to_office).into(),
         dropped_packets: entry.counters.drops.total(),
@@ -124,8 +127,34 @@ pub(super) async fn tunnels(State(relay): State<Arc<Relay>>, viewer: Viewer, Que
     let seen: HashMap<(&str, &str), &control::TunnelRow> = seen.iter().map(|row| ((&*row.tenant, &*row.tunnel), row)).collect();
     let clocks = view.relay.workers.clocks();
     let since = |tenant: &str, tunnel: &str| view.relay.state().registry.configured_since(tenant, tunnel).unwrap_or(view.relay.started);
-    let rows = view.tenants().flat_map(|entry| tunnel_rows(entry, &seen, clocks, since)).collect();
+    let mut rows: Vec<TunnelRow> = view.tenants().flat_map(|entry| tunnel_rows(entry, &seen, clocks, since)).collect();
+    let setup = Arc::clone(&view.relay.state().setup);
+    let tenants: HashMap<&str, &Tenant> = setup.model.tenants.iter().map(|tenant| (&*tenant.id, &**tenant)).collect();
+    for row in rows.iter_mut().filter(|row| row.kind == "ipsec") {
+        let policy = tenants.get(&*row.tenant).map_or_else(|| "-".to_owned(), |tenant| tenant.crypto_policy(&row.tunnel));
+        let Some(status) = view.relay.ipsec.status(&row.tenant, &row.tunnel) else { continue };
+        let sas = seen.get(&(&*row.tenant, &*row.tunnel)).map_or(&[][..], |seen| &seen.sas);
+        add_ipsec(row, ipsec::row(&status, sas, policy, clocks));
+    }
     Ok(view.answer(rows))
+}
+
+const fn kind(kind: &TunnelKind) -> &'static str {
+    match kind {
+        TunnelKind::WireGuard { .. } => "wireguard",
+        TunnelKind::Ipsec => "ipsec",
+    }
+}
+
+/// What failed in key exchange says more than that there is no SA.
+fn add_ipsec(row: &mut TunnelRow, ipsec: IpsecRow) {
+    row.peer = row.peer.or(ipsec.peer);
+    row.last_handshake = row.last_handshake.or(ipsec.established);
+    if let (false, Some(error)) = (row.state == "up", &ipsec.last_error) {
+        let who = if error.proven { "" } else { " (not proven to be this router)" };
+        row.reason = format!("{}{who}: {}.", error.words, error.remedy);
+    }
+    row.ipsec = Some(ipsec);
 }
 
 /// Every configured tunnel has a row, whatever the worker knows of it.
@@ -144,7 +173,7 @@ fn tunnel_rows(
         TunnelRow {
             tenant: entry.config.name.to_string(),
             tunnel: tunnel.name.to_string(),
-            kind: row.map_or("wireguard", |row| row.kind).to_owned(),
+            kind: kind(&tunnel.kind).to_owned(),
             state: if up { "up" } else { "down" }.to_owned(),
             since: row.and_then(|row| row.changed_at).map_or_else(|| configured_since(&entry.config.name, &tunnel.name), wall),
             reason: row.map_or(missing, |row| row.down_reason).to_owned(),
@@ -154,6 +183,7 @@ fn tunnel_rows(
             handshakes: counters.handshakes.get(),
             office_to_cloud: (&counters.received).into(),
             cloud_to_office: (&counters.transmitted).into(),
+            ipsec: None,
         }
     };
     tunnels.map(row).collect()

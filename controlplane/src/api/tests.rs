@@ -195,3 +195,23 @@ async fn the_socket_is_closed_to_others_and_a_killed_runs_leftover_is_replaced_b
     assert!(bind(&site.path("file")).is_err());
     assert!(site.path("file").exists());
 }
+
+#[tokio::test]
+async fn key_exchange_is_explained_for_ones_own_tenant_and_by_address_to_those_who_see_the_whole_relay() {
+    let site = Site::new();
+    let _relay = served(&site).await;
+    let foreign = get(&site, "/v1/explain-ike?viewer=chiyoda&tenant=131024-chuo").await;
+    assert_eq!(foreign, get(&site, "/v1/explain-ike?viewer=chiyoda&tenant=999999-nowhere").await);
+    assert_eq!(foreign.0, 404);
+    assert_eq!(get(&site, "/v1/explain-ike?viewer=chiyoda&tenant=131016-chiyoda").await.0, 200);
+    let (status, body) = get(&site, "/v1/explain-ike?viewer=chiyoda&peer=198.51.100.7").await;
+    assert_eq!(status, 403, "before an identity is known an address is nobody's: {body}");
+    for viewer in ["", "viewer=audit&"] {
+        let (status, body) = get(&site, &format!("/v1/explain-ike?{viewer}peer=198.51.100.7")).await;
+        assert_eq!(status, 200, "{body}");
+        assert!(body.contains("\"rows\":[]"), "nobody has called: {body}");
+    }
+    for nonsense in ["", "?peer=198.51.100.7&tenant=131016-chiyoda", "?peer=nowhere"] {
+        assert_eq!(get(&site, &format!("/v1/explain-ike{nonsense}")).await.0, 400, "{nonsense}");
+    }
+}

@@ -27,6 +27,9 @@ pub(super) struct Generate {
     /// The same seed gives the same files, keys included: none of them is a secret.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// IPsec tunnels with preshared keys in place of WireGuard's.
+    #[arg(long)]
+    ipsec: bool,
 }
 
 impl Generate {
@@ -39,7 +42,7 @@ impl Generate {
             }
             None => bodies::parse(bodies::JAPAN)?,
         };
-        let options = Options { tenants: self.tenants, services: self.services, seed: self.seed };
+        let options = Options { tenants: self.tenants, services: self.services, seed: self.seed, ipsec: self.ipsec };
         let Written { tenants, services, tunnels } = generate::write(&self.out, &listed, options)?;
         Ok(output::print(&format!(
             "wrote {0}/relay.yaml: {tenants} tenants, {services} services, {tunnels} tunnels; `chukei check -c {0}/relay.yaml`\n\

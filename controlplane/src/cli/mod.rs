@@ -4,9 +4,12 @@ mod check;
 mod client;
 mod demo;
 mod doctor;
+mod explain_ike;
 mod generate;
 mod keygen;
+mod launcher;
 mod output;
+mod router_config;
 mod show;
 mod tables;
 mod tenant_new;
@@ -22,7 +25,7 @@ use crate::api::rows::Done;
 use crate::durable_file;
 use crate::isolation::Scope;
 use crate::logging::{self, LogFormat};
-use crate::run::ConfigurationRefused;
+use crate::run::{ConfigurationRefused, Start};
 use client::{Client, CommandError};
 use output::{print, print_json, remark, with_causes};
 
@@ -43,7 +46,15 @@ enum Command {
         /// How log lines look.
         #[arg(long, value_enum, default_value_t)]
         log: LogFormat,
+        /// Become this user, to whom key files and the directory `state` have to belong; for a start as root.
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// Have ports opened by the launcher that listens here, instead of starting one.
+        #[arg(long, value_name = "PATH", conflicts_with = "user")]
+        launcher: Option<PathBuf>,
     },
+    /// Open ports for a relay and give them back when it ends. `run` starts one by itself; with `--socket` it is a service of its own.
+    Launcher(launcher::LauncherArgs),
     /// Check a configuration and name everything that is wrong with it.
     Check {
         #[command(flatten)]
@@ -54,6 +65,8 @@ enum Command {
     },
     /// Show the running relay: tenants, tunnels, sessions, next hops, losses, ports, cut-offs.
     Show(show::Show),
+    /// Show the last key exchange with a router: what it proposed, what is accepted, why it failed.
+    ExplainIke(explain_ike::ExplainIke),
     /// Read the configuration again; a bad one changes nothing.
     Reload {
         #[command(flatten)]
@@ -91,8 +104,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum TenantCommand {
-    /// Write a tenant file and the municipality's ready wg-quick file.
-    New(tenant_new::TenantNew),
+    /// Write a tenant file and the ready configuration of the municipality's router.
+    New(Box<tenant_new::TenantNew>),
 }
 
 #[derive(Debug, Args)]
@@ -143,6 +156,12 @@ impl From<ScopeArgs> for Scope {
 /// Exit code of `run` for a configuration that is refused, as sysexits.h has it: the service unit does not start it again by itself.
 const EX_CONFIG: u8 = 78;
 
+/// All commands with their arguments.
+#[cfg(test)]
+pub(crate) fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Do what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -162,12 +181,14 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run { config, log } => {
+        Command::Run { config, log, user, launcher } => {
             logging::start(log);
-            crate::run::run(&config.config)?;
+            crate::run::run(&config.config, &Start { user, launcher })?;
         }
+        Command::Launcher(launcher) => launcher.run()?,
         Command::Check { config, json } => return check::check(&config.config, json),
         Command::Show(show) => show.print()?,
+        Command::ExplainIke(explain) => explain.print()?,
         Command::Reload { api } => change(&api, "/v1/reload", &())?,
         Command::Isolate { scope, reason, api } => {
             let request = crate::api::IsolateRequest { scope: scope.into(), reason };

@@ -83,6 +83,7 @@ pub(super) fn tenants(answer: &Answer<TenantRow>) -> String {
         "NAME",
         "TUNNELS UP ",
         "SESSIONS ",
+        "PORTS ",
         "PACKETS TO CLOUD ",
         "PACKETS TO OFFICE ",
         "DROPPED ",
@@ -97,6 +98,7 @@ pub(super) fn tenants(answer: &Answer<TenantRow>) -> String {
             row.name.clone(),
             format!("{}/{}", row.tunnels_up, row.tunnels_configured),
             format!("{}/{}", number(row.sessions), number(row.sessions_limit)),
+            format!("{}/{}", number(row.ports), number(row.ports_limit)),
             number(row.office_to_cloud.packets),
             number(row.cloud_to_office.packets),
             number(row.dropped_packets),
@@ -134,7 +136,8 @@ pub(super) fn tunnels(answer: &Answer<TunnelRow>) -> String {
             number(row.cloud_to_office.bytes),
         ]
     };
-    noted(headings, answer.rows.iter().map(|each| (row(each), each.reason.clone())))
+    let below = |row: &TunnelRow| [vec![row.reason.clone()], ipsec::lines(answer.now, row)].concat();
+    with_lines(headings, answer.rows.iter().map(|each| (row(each), below(each))))
 }
 
 pub(super) fn sessions(answer: &Answer<SessionRow>) -> String {
@@ -228,5 +231,8 @@ pub(super) fn findings(findings: &[Finding]) -> String {
     with_lines(["WHERE", "WHAT", "VERDICT", "FOUND"], findings.iter().map(|each| (row(each), below(each))))
 }
 
+pub(super) use ipsec::negotiations;
+
+mod ipsec;
 #[cfg(test)]
 mod tests;

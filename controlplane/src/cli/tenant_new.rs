@@ -1,7 +1,7 @@
-//! `chukei tenant new`: a tenant file that passes `check`, and the municipality's ready wg-quick file.
+//! `chukei tenant new`: a tenant file that passes `check`, and the ready configuration of the municipality's router.
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -9,9 +9,11 @@ use clap::Args;
 use ipnetwork::Ipv4Network;
 use zeroize::Zeroizing;
 
+use super::router_config::{Plan, Router};
 use super::{ConfigFile, keygen, write_new};
 use crate::cli::output;
-use crate::config::{self, Endpoint, EndpointKind, Loaded, Problem, Purpose, RelayConfigModel, Severity, Tenant};
+use crate::compile::joined_prefixes;
+use crate::config::{self, Endpoint, EndpointKind, Loaded, Problem, Purpose, RelayConfigModel, Severity, Tenant, TunnelKind};
 
 /// `chukei tenant new`.
 #[derive(Debug, Args)]
@@ -29,8 +31,20 @@ pub(super) struct TenantNew {
     /// Where municipalities reach the relay, if that is not the endpoint's own address.
     #[arg(long, value_name = "ADDRESS")]
     relay_address: Option<Ipv4Addr>,
+    /// The kind of router at the other end of an IPsec tunnel: its ready configuration is written.
+    #[arg(long, value_enum)]
+    router: Option<Router>,
+    /// Who the router says it is (IPsec); the tenant's name without it.
+    #[arg(long, value_name = "IDENTITY", requires = "router")]
+    remote_id: Option<String>,
+    /// The router's own address, where it is fixed (IPsec).
+    #[arg(long, value_name = "ADDRESS", requires = "router")]
+    peer: Option<Ipv4Addr>,
+    /// Print the router's configuration, with its key, instead of writing it to a file.
+    #[arg(long, requires = "router")]
+    print: bool,
     /// The router's public key, where the municipality made its key itself; a key pair is made otherwise.
-    #[arg(long, value_name = "BASE64")]
+    #[arg(long, value_name = "BASE64", conflicts_with = "router")]
     public_key: Option<String>,
     /// Office prefixes of 番号利用事務系.
     #[arg(long, value_name = "PREFIX", required_unless_present = "lgwan_connected")]
@@ -59,8 +73,8 @@ pub(super) struct TenantNew {
     /// The tenant file; without it `tenants/TENANT.yaml` beside relay.yaml.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The wg-quick file; without it `TENANT.conf` in the current directory.
-    #[arg(long, value_name = "FILE")]
+    /// The router's configuration (wg-quick's with WireGuard); without it `TENANT.conf` in the current directory.
+    #[arg(long, value_name = "FILE", visible_alias = "router-config")]
     wg_quick: Option<PathBuf>,
 }
 
@@ -78,11 +92,17 @@ impl Drop for Written {
 }
 
 /// What the municipality gets besides what is in the tenant's file.
-struct Secrets {
-    /// Of its router, where it was made here.
-    private_key: Option<Zeroizing<[u8; 32]>>,
-    public_key: String,
-    preshared_key: Zeroizing<[u8; 32]>,
+enum Secrets {
+    WireGuard {
+        /// Of its router, where it was made here.
+        private_key: Option<Zeroizing<[u8; 32]>>,
+        public_key: String,
+        preshared_key: Zeroizing<[u8; 32]>,
+    },
+    Ipsec {
+        router: Router,
+        psk: Zeroizing<String>,
+    },
 }
 
 impl TenantNew {
@@ -93,16 +113,16 @@ impl TenantNew {
         let relay = self.load("relay.yaml has to be in order before a tenant is added")?;
         ensure!(relay.tenant(&self.tenant).is_none(), "the tenant {} exists already", self.tenant);
         let endpoint = self.endpoint(&relay)?;
-        let secrets = self.secrets()?;
+        let secrets = self.secrets(&endpoint)?;
 
         let mut written = Written::default();
         let psk_name = format!("keys/{}.psk", self.tenant);
         let psk_file = directory.join(&psk_name);
         std::fs::create_dir_all(directory.join("keys")).context("the directory `keys` beside relay.yaml")?;
-        keygen::write_key(&psk_file, &secrets.preshared_key)?;
+        secrets.write_psk(&psk_file)?;
         written.0.push(psk_file);
         let tenant_file = self.output.clone().unwrap_or_else(|| directory.join("tenants").join(format!("{}.yaml", self.tenant)));
-        let yaml = self.tenant_yaml(&endpoint.name, &secrets.public_key, &psk_name)?;
+        let yaml = self.tenant_yaml(&self.tunnel_yaml(&endpoint.name, &secrets, &psk_name)?)?;
         write_new(&tenant_file, yaml.as_bytes(), 0o644)?;
         written.0.push(tenant_file.clone());
 
@@ -110,15 +130,21 @@ impl TenantNew {
         let tenant = relay.tenant(&self.tenant).with_context(|| {
             format!("{}: `tenants:` in relay.yaml does not name this file; the tenant was not added", tenant_file.display())
         })?;
-        let wg_quick = self.wg_quick.clone().unwrap_or_else(|| PathBuf::from(format!("{}.conf", self.tenant)));
-        write_new(&wg_quick, self.wg_quick_text(&relay, tenant, endpoint, &secrets)?.as_bytes(), 0o600)?;
+        let text = self.router_text(&relay, tenant, &endpoint, &secrets)?;
+        let told = self.hand_over(&text)?;
         written.0.clear();
-        Ok(output::print(&format!(
-            "wrote {}: add the services, then `chukei check` and `chukei reload`\n\
-             wrote {}: it holds secrets; hand it to the municipality by a safe way, then delete it",
-            tenant_file.display(),
-            wg_quick.display()
-        ))?)
+        Ok(output::print(&format!("wrote {}: add the services, then `chukei check` and `chukei reload`\n{told}", tenant_file.display()))?)
+    }
+
+    /// The router's configuration goes to a file that nobody else can read, or to the terminal where that is asked for.
+    fn hand_over(&self, text: &str) -> anyhow::Result<String> {
+        if self.print {
+            output::print(text)?;
+            return Ok("the configuration above holds the preshared key: see that no one else does".to_owned());
+        }
+        let file = self.wg_quick.clone().unwrap_or_else(|| PathBuf::from(format!("{}.conf", self.tenant)));
+        write_new(&file, text.as_bytes(), 0o600)?;
+        Ok(format!("wrote {}: it holds secrets; hand it to the municipality by a safe way, then delete it", file.display()))
     }
 
     fn load(&self, otherwise: &str) -> anyhow::Result<RelayConfigModel> {
@@ -127,26 +153,57 @@ impl TenantNew {
         relay.with_context(|| format!("{otherwise}:\n{}", errors.collect::<Vec<_>>().join("\n")))
     }
 
+    /// The named one, or the only one of the wanted kind.
     fn endpoint(&self, relay: &RelayConfigModel) -> anyhow::Result<Endpoint> {
-        let names = relay.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect::<Vec<_>>().join(", ");
-        let found = match (&self.endpoint, &relay.endpoints[..]) {
-            (Some(name), endpoints) => endpoints.iter().find(|endpoint| endpoint.name == *name),
-            (None, [only]) => Some(only),
+        let fits = |endpoint: &&Endpoint| matches!(endpoint.kind, EndpointKind::Ipsec(_)) == self.router.is_some();
+        let fitting: Vec<&Endpoint> = relay.endpoints.iter().filter(fits).collect();
+        let found = match (&self.endpoint, &fitting[..]) {
+            (Some(name), _) => relay.endpoints.iter().find(|endpoint| endpoint.name == *name),
+            (None, [only]) => Some(*only),
             (None, _) => None,
         };
-        found.cloned().with_context(|| format!("--endpoint is one of: {names}"))
+        let names = relay.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect::<Vec<_>>().join(", ");
+        let found = found.with_context(|| match (fitting.is_empty(), self.router) {
+            (true, Some(_)) => "relay.yaml has no IPsec endpoint: add one, such as `- {name: ipsec, port: PORT, ipsec: {}}`".to_owned(),
+            (true, None) => "relay.yaml has IPsec endpoints only: --router says which kind of router the municipality has".to_owned(),
+            _ => format!("--endpoint is one of: {names}"),
+        })?;
+        match (&found.kind, self.router) {
+            (EndpointKind::WireGuard { .. }, Some(_)) => bail!("the endpoint {} is for WireGuard, and --router for IPsec", found.name),
+            (EndpointKind::Ipsec(_), None) => {
+                bail!("the endpoint {} is for IPsec: --router is rtx, ix, ios, fortigate or strongswan", found.name)
+            }
+            _ => Ok(found.clone()),
+        }
     }
 
-    fn secrets(&self) -> anyhow::Result<Secrets> {
+    fn secrets(&self, endpoint: &Endpoint) -> anyhow::Result<Secrets> {
+        if let (EndpointKind::Ipsec(_), Some(router)) = (&endpoint.kind, self.router) {
+            return Ok(Secrets::Ipsec { router, psk: typed_psk()? });
+        }
         let preshared_key = keygen::random_key()?;
         if let Some(public_key) = self.public_key.clone() {
-            return Ok(Secrets { private_key: None, public_key, preshared_key });
+            return Ok(Secrets::WireGuard { private_key: None, public_key, preshared_key });
         }
         let private_key = keygen::random_key()?;
-        Ok(Secrets { public_key: keygen::public_key(&private_key), private_key: Some(private_key), preshared_key })
+        Ok(Secrets::WireGuard { public_key: keygen::public_key(&private_key), private_key: Some(private_key), preshared_key })
     }
 
-    fn tenant_yaml(&self, endpoint: &str, public_key: &str, psk_file: &str) -> anyhow::Result<String> {
+    fn tunnel_yaml(&self, endpoint: &str, secrets: &Secrets, psk_file: &str) -> anyhow::Result<String> {
+        let kind = match secrets {
+            Secrets::WireGuard { public_key, .. } => {
+                format!("wireguard: {{public_key: {}, preshared_key_file: {psk_file}}}", serde_json::to_string(public_key)?)
+            }
+            Secrets::Ipsec { .. } => {
+                let remote_id = serde_json::to_string(self.remote_id.as_ref().unwrap_or(&self.tenant))?;
+                let peer = self.peer.map(|peer| format!(", peer: {peer}")).unwrap_or_default();
+                format!("ipsec: {{remote_id: {remote_id}, psk_file: {psk_file}{peer}}}")
+            }
+        };
+        Ok(format!("  main: {{endpoint: {endpoint}, {kind}}}"))
+    }
+
+    fn tenant_yaml(&self, tunnel: &str) -> anyhow::Result<String> {
         let vlan = match self.vlan.split_once('.') {
             Some((outer, inner)) => format!("{{outer: {}, inner: {}}}", outer.parse::<u16>()?, inner.parse::<u16>()?),
             None => self.vlan.parse::<u16>().context("--vlan is a number, or OUTER.INNER")?.to_string(),
@@ -154,8 +211,7 @@ impl TenantNew {
         // JSON strings are YAML strings, so that no name can be anything but a string.
         let quoted = |text: &str| serde_json::to_string(text);
         let mut yaml = format!("tenant: {}\nname: {}\ntunnels:\n", self.tenant, quoted(&self.name)?);
-        let wireguard = format!("{{public_key: {}, preshared_key_file: {psk_file}}}", quoted(public_key)?);
-        writeln!(yaml, "  main: {{endpoint: {endpoint}, wireguard: {wireguard}}}\noffice:")?;
+        writeln!(yaml, "{tunnel}\noffice:")?;
         for (class, prefixes, _) in self.classes() {
             writeln!(yaml, "  {class}: [{}]", joined(prefixes))?;
         }
@@ -181,31 +237,98 @@ impl TenantNew {
         all.into_iter().filter(|(_, prefixes, _)| !prefixes.is_empty())
     }
 
+    fn router_text(
+        &self,
+        relay: &RelayConfigModel,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+        secrets: &Secrets,
+    ) -> anyhow::Result<Zeroizing<String>> {
+        let own_address = relay.port(endpoint.port).address.map(|network| network.ip());
+        let Some(address) = self.relay_address.or(own_address) else { bail!("--relay-address: the endpoint's port has no address") };
+        match (&endpoint.kind, secrets) {
+            (EndpointKind::WireGuard { listen, private_key_file }, Secrets::WireGuard { private_key, public_key, preshared_key }) => {
+                let relay_key = config::read_key(private_key_file)
+                    .with_context(|| format!("{}: make the relay's key first, with `chukei keygen`", private_key_file.display()))?;
+                let own = match private_key {
+                    Some(key) => Zeroizing::new(format!("PrivateKey = {}", *encoded(key))),
+                    None => Zeroizing::new(format!("# the private key of the public key {public_key}\nPrivateKey = ")),
+                };
+                let peer = (SocketAddrV4::new(address, listen.get()), keygen::public_key(&relay_key));
+                self.wg_quick_text(relay, tenant, &own, peer, preshared_key)
+            }
+            (EndpointKind::Ipsec(_), Secrets::Ipsec { router, psk }) => self.ipsec_text(relay, tenant, address, *router, psk),
+            _ => bail!("the endpoint and the secrets are of two kinds"),
+        }
+    }
+
+    fn ipsec_text(
+        &self,
+        relay: &RelayConfigModel,
+        tenant: &Tenant,
+        relay_address: Ipv4Addr,
+        router: Router,
+        psk: &str,
+    ) -> anyhow::Result<Zeroizing<String>> {
+        let tunnel = tenant.tunnels.first().context("a tenant has a tunnel")?;
+        let TunnelKind::Ipsec(ipsec) = &tunnel.kind else { bail!("the tunnel is no IPsec tunnel") };
+        let office = joined_prefixes(tenant.classes.iter().flat_map(|class| class.prefixes.iter().copied()).collect());
+        let plan = Plan {
+            tenant: &self.tenant,
+            relay: &relay.name,
+            relay_address,
+            relay_id: &ipsec.local_id,
+            router_id: &ipsec.remote_id,
+            router_address: self.peer,
+            psk,
+            office: &office,
+            far: &relay.shared_addresses,
+            mtu: tunnel.mtu,
+        };
+        plan.text(router)
+    }
+
     fn wg_quick_text(
         &self,
         relay: &RelayConfigModel,
         tenant: &Tenant,
-        endpoint: Endpoint,
-        secrets: &Secrets,
+        own_key: &str,
+        (endpoint, relay_key): (SocketAddrV4, String),
+        preshared_key: &[u8; 32],
     ) -> anyhow::Result<Zeroizing<String>> {
-        let EndpointKind::WireGuard { listen, private_key_file } = endpoint.kind;
-        let own_address = relay.port(endpoint.port).address.map(|network| network.ip());
-        let Some(address) = self.relay_address.or(own_address) else { bail!("--relay-address: the endpoint's port has no address") };
-        let relay_key = config::read_key(&private_key_file)
-            .with_context(|| format!("{}: make the relay's key first, with `chukei keygen`", private_key_file.display()))?;
         let mtu = tenant.tunnels.first().context("a tenant has a tunnel")?.mtu;
         let mut text = Zeroizing::new(format!("# {}: to the relay {}\n[Interface]\n", self.tenant, relay.name));
-        match &secrets.private_key {
-            Some(key) => writeln!(text, "PrivateKey = {}", *encoded(key))?,
-            None => writeln!(text, "# the private key of the public key {}\nPrivateKey = ", secrets.public_key)?,
-        }
-        writeln!(text, "MTU = {mtu}\n\n[Peer]\nPublicKey = {}", keygen::public_key(&relay_key))?;
-        writeln!(text, "PresharedKey = {}", *encoded(&secrets.preshared_key))?;
-        writeln!(text, "Endpoint = {address}:{listen}\n{ALLOWED_IPS_HELP}AllowedIPs = {}", joined(&relay.shared_addresses))?;
+        writeln!(text, "{own_key}\nMTU = {mtu}\n\n[Peer]\nPublicKey = {relay_key}")?;
+        writeln!(text, "PresharedKey = {}", *encoded(preshared_key))?;
+        writeln!(text, "Endpoint = {endpoint}\n{ALLOWED_IPS_HELP}AllowedIPs = {}", joined(&relay.shared_addresses))?;
         // Under the half minute that many carriers' and firewalls' address translation keeps an idle UDP flow.
         writeln!(text, "PersistentKeepalive = 25")?;
         Ok(text)
     }
+}
+
+impl Secrets {
+    fn write_psk(&self, file: &Path) -> anyhow::Result<()> {
+        match self {
+            Self::WireGuard { preshared_key, .. } => keygen::write_key(file, preshared_key),
+            Self::Ipsec { psk, .. } => write_new(file, Zeroizing::new(format!("{}\n", **psk)).as_bytes(), 0o600),
+        }
+    }
+}
+
+/// A key that every router takes as it is typed: 32 letters and digits, 190 bits.
+fn typed_psk() -> anyhow::Result<Zeroizing<String>> {
+    const LENGTH: usize = 32;
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    // Its capacity is enough from the beginning: no copy stays behind.
+    let mut psk = Zeroizing::new(String::with_capacity(LENGTH));
+    while psk.len() < LENGTH {
+        // 248 = 4 * 62: what is above would make some letters likelier.
+        for byte in keygen::random_key()?.iter().filter(|byte| **byte < 248).take(LENGTH - psk.len()) {
+            psk.push(char::from(ALPHABET[usize::from(byte % 62)]));
+        }
+    }
+    Ok(psk)
 }
 
 const SERVICES_HELP: &str = "# Nothing is open until it is named here:
@@ -227,110 +350,4 @@ fn joined(prefixes: &[Ipv4Network]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    const RELAY: &str = "relay: test
-ports:
-  access: {interface: ens4, address: 192.0.2.1/24, gateway: 192.0.2.254, mtu: 1500}
-  aws: {interface: ens5, mtu: 1500}
-endpoints:
-  - {name: tokyo-a, port: access, wireguard: {listen: 51820, private_key_file: keys/relay.key}}
-shared_addresses: [203.0.113.0/26]
-tenants: tenants/*.yaml
-";
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        new: TenantNew,
-    }
-
-    fn relay() -> tempfile::TempDir {
-        let directory = tempfile::tempdir().expect("a directory");
-        for name in ["keys", "tenants"] {
-            std::fs::create_dir(directory.path().join(name)).expect("made");
-        }
-        std::fs::write(directory.path().join("relay.yaml"), RELAY).expect("written");
-        keygen::write_private_key(&directory.path().join("keys/relay.key")).expect("a key");
-        directory
-    }
-
-    fn run(directory: &Path, tenant: &str, vlan: &str) -> anyhow::Result<String> {
-        let path = |name: &str| directory.join(name).display().to_string();
-        let (config, conf) = (path("relay.yaml"), path(&format!("{tenant}.conf")));
-        let more = [
-            "--name",
-            "千代田区",
-            "--mynumber",
-            "198.51.100.16/29",
-            "--cloud",
-            "aws",
-            "--address",
-            "10.254.1.2/30",
-            "--gateway",
-            "10.254.1.1",
-        ];
-        let line = ["new", tenant, "-c", &config, "--wg-quick", &conf, "--vlan", vlan];
-        Line::parse_from(line.into_iter().chain(more)).new.run()?;
-        Ok(std::fs::read_to_string(conf)?)
-    }
-
-    #[test]
-    fn the_tenant_file_passes_check_and_the_wg_quick_file_is_complete() {
-        let directory = relay();
-        let conf = run(directory.path(), "131016-chiyoda", "2101").expect("added");
-        for line in ["Endpoint = 192.0.2.1:51820", "MTU = 1440", "PersistentKeepalive = 25", "AllowedIPs = 203.0.113.0/26"] {
-            assert!(conf.lines().any(|has| has == line), "{line} in\n{conf}");
-        }
-        let allowed = conf.lines().position(|line| line.starts_with("AllowedIPs")).expect("there");
-        let comment = conf.lines().nth(allowed - 1).expect("a line before it");
-        assert!(comment.starts_with('#') && comment.contains("services without `global`") && comment.contains("callbacks without `as`"));
-        let loaded = config::load(&directory.path().join("relay.yaml"), Purpose::Run);
-        let relay = loaded.relay.unwrap_or_else(|| panic!("{:?}", loaded.problems));
-        let key = conf.lines().find_map(|line| line.strip_prefix("PrivateKey = ")).expect("a key");
-        let private = Zeroizing::new({
-            use base64::Engine;
-            base64::engine::general_purpose::STANDARD.decode(key).expect("base64")
-        });
-        let private: [u8; 32] = private[..].try_into().expect("32 bytes");
-        let config::TunnelKind::WireGuard { public_key, .. } = &relay.tenants[0].tunnels[0].kind;
-        assert_eq!(keygen::public_key(&private), encoded(public_key).as_str(), "the two files belong together");
-    }
-
-    #[test]
-    fn each_class_gets_a_pool_of_its_own_since_two_classes_never_mix() {
-        let directory = relay();
-        let path = |name: &str| directory.path().join(name).display().to_string();
-        let (config, conf) = (path("relay.yaml"), path("m.conf"));
-        let words = "--name m --mynumber 198.51.100.16/29 --lgwan-connected 198.51.100.24/29 --cloud aws --vlan 2101 \
-             --address 10.254.1.2/30 --gateway 10.254.1.1 --mynumber-napt 10.254.1.8/30 --lgwan-connected-napt 10.254.1.12/30";
-        let line = ["new", "131032-minato", "-c", &config, "--wg-quick", &conf].into_iter().chain(words.split_whitespace());
-        Line::parse_from(line).new.run().expect("added");
-        let yaml = std::fs::read_to_string(path("tenants/131032-minato.yaml")).expect("written");
-        assert!(yaml.contains("mynumber: {napt: [10.254.1.8/30]}") && yaml.contains("lgwan-connected: {napt: [10.254.1.12/30]}"), "{yaml}");
-    }
-
-    #[test]
-    fn a_tenant_that_exists_is_refused_and_nothing_of_it_is_touched() {
-        let directory = relay();
-        run(directory.path(), "131016-chiyoda", "2101").expect("added");
-        let before = std::fs::read(directory.path().join("tenants/131016-chiyoda.yaml")).expect("there");
-        let error = run(directory.path(), "131016-chiyoda", "2102").expect_err("exists").to_string();
-        assert!(error.contains("exists already"), "{error}");
-        assert_eq!(std::fs::read(directory.path().join("tenants/131016-chiyoda.yaml")).expect("there"), before);
-    }
-
-    #[test]
-    fn a_tenant_that_would_not_pass_check_leaves_no_file_behind() {
-        let directory = relay();
-        run(directory.path(), "131016-chiyoda", "2101").expect("added");
-        let error = run(directory.path(), "131024-chuo", "2101").expect_err("the VLAN is taken").to_string();
-        assert!(error.contains("2101"), "{error}");
-        for name in ["tenants/131024-chuo.yaml", "keys/131024-chuo.psk", "131024-chuo.conf"] {
-            assert!(!directory.path().join(name).exists(), "{name}");
-        }
-        assert!(directory.path().join("keys/131016-chiyoda.psk").exists());
-    }
-}
+mod tests;

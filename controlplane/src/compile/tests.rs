@@ -1,7 +1,9 @@
 use std::path::Path;
 
+use dataplane::router_config::SecretKey;
+
 use super::*;
-use crate::config::{self, Purpose};
+use crate::config::{self, KeyFileError, KeyStore, Purpose};
 
 /// The model of a relay file with one tenant file.
 fn model(tenant: &str) -> RelayConfigModel {
@@ -25,9 +27,14 @@ tenants: tenant.yaml
     loaded.relay.unwrap_or_else(|| panic!("{:#?}", loaded.problems))
 }
 
+fn some_keys(model: &RelayConfigModel) -> Keys {
+    let wireguard = keys::wireguard_files(model).map(|path| (path.to_owned(), SecretKey([7; 32]))).collect();
+    let psks = keys::psk_files(model).map(|path| (path.to_owned(), ike::Psk::new(path.display().to_string().into_bytes()))).collect();
+    Keys { wireguard, psks, ..Keys::default() }
+}
+
 fn compiled_at(model: &RelayConfigModel, now: i64) -> RouterConfig {
-    let keys = key_files(model).map(|path| (path.to_owned(), SecretKey([7; 32]))).collect();
-    compile(model, &Keys(keys), now)
+    compile(model, &some_keys(model), now)
 }
 
 fn tenant(yaml: &str) -> Arc<TenantConfig> {
@@ -110,4 +117,12 @@ fn the_examples_compile() {
     let router = compiled_at(&model, time::macros::datetime!(2026-12-01 09:00 +9).unix_timestamp());
     assert_eq!(router.tenants.len(), model.tenants.len());
     assert!(router.tenants.iter().all(|tenant| !tenant.config.services.is_empty()));
+}
+
+#[test]
+fn the_port_of_the_metrics_is_reserved() {
+    let mut model = model(BASE);
+    assert!(compiled_at(&model, 0).reserved_ports.is_empty());
+    model.metrics = Some(crate::config::Metrics { listen: "127.0.0.1:9273".parse().expect("an address") });
+    assert_eq!(compiled_at(&model, 0).reserved_ports, [9_273]);
 }

@@ -106,6 +106,10 @@ impl<'n> MapReader<'n> {
         Some(MapReader { at: &node.at, entries, known: Vec::new() })
     }
 
+    pub(super) fn at(&self) -> &'n At {
+        self.at
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(found, _)| found.name == key)
     }

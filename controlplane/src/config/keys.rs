@@ -9,6 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use super::preshared::PskError;
+
 const ENCODED_LENGTH: usize = 44;
 
 /// Why a key file is refused. Never holds any of its content.
@@ -26,8 +28,22 @@ pub enum KeyFileError {
     Content,
     #[error("holds a key of zeros, which is no secret")]
     Zero,
-    #[error("cannot be read: {0}")]
+    #[error("{0}")]
+    Psk(#[from] PskError),
+    #[error("{0}")]
+    Certificate(#[from] ike::certificate::CertificateError),
+    #[error("cannot be read: {0}{hint}", hint = new_directory(.0))]
     Io(io::Error),
+}
+
+/// What else may be behind a permission denied: a relay that runs has confined itself.
+pub(super) fn new_directory(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; a reload reads only directories that the start read: for a file in another one, restart the relay"
+        }
+        _ => "",
+    }
 }
 
 /// Reads one key; refuses files that others than the owner may use.
@@ -40,6 +56,12 @@ pub fn read_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
 
 /// [`read_key`] for a given user.
 pub(super) fn read_key_of(path: &Path, user: u32) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
+    // One byte more than a key with its line end (CR LF at most), so that anything longer shows.
+    decode(&read_secret(path, user, ENCODED_LENGTH + 3)?)
+}
+
+/// At most `limit` bytes of a file that nobody but `user` may use.
+pub(super) fn read_secret(path: &Path, user: u32, limit: usize) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let file = open(path)?;
     let metadata = file.metadata().map_err(KeyFileError::Io)?;
     if !metadata.is_file() {
@@ -51,7 +73,24 @@ pub(super) fn read_key_of(path: &Path, user: u32) -> Result<Zeroizing<[u8; 32]>,
     if metadata.uid() != user {
         return Err(KeyFileError::Owner { found: metadata.uid(), expected: user });
     }
-    decode(&read_bounded(file)?)
+    read_bounded(file, limit)
+}
+
+/// Chains of certificates with the longest keys are far smaller.
+const LONGEST_PEM_BYTES: usize = 256 * 1024;
+
+/// A private key in PEM, which nobody else may use.
+pub(super) fn read_private_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    read_secret(path, rustix::process::geteuid().as_raw(), LONGEST_PEM_BYTES)
+}
+
+/// Certificates in PEM: public, whoever may read or owns them.
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    let file = open(path)?;
+    if !file.metadata().map_err(KeyFileError::Io)?.is_file() {
+        return Err(KeyFileError::NotAFile);
+    }
+    Ok(read_bounded(file, LONGEST_PEM_BYTES)?.to_vec())
 }
 
 /// Checks are made on what was opened, not on a name that may point elsewhere a moment later;
@@ -65,9 +104,8 @@ fn open(path: &Path) -> Result<File, KeyFileError> {
     })
 }
 
-/// One byte more than a key with its line end (CR LF at most), so that anything longer shows.
-fn read_bounded(mut file: File) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
-    let mut buffer = Zeroizing::new(vec![0; ENCODED_LENGTH + 3]);
+fn read_bounded(mut file: File, limit: usize) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let mut buffer = Zeroizing::new(vec![0; limit]);
     let mut filled = 0;
     while filled < buffer.len() {
         match file.read(&mut buffer[filled..]) {

@@ -4,7 +4,7 @@
 //! comparison with other tenants, and its part of the model. That is kept for as long as both are the same. A file with errors is never
 //! kept, so that it tells them again. Between tenants everything is compared at each load: that costs a few hash look-ups a tenant.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +47,8 @@ pub struct Loader {
     /// relay.yaml, for which `tenants` were judged.
     relay: String,
     tenants: HashMap<PathBuf, Arc<TenantPart>>,
+    /// Where tenant files are looked for.
+    tenant_directory: PathBuf,
 }
 
 type ContentHash = [u8; 32];
@@ -88,13 +90,34 @@ impl Loader {
 
     pub(super) fn with_clock(path: &Path, purpose: Purpose, clock: WallClock) -> Self {
         let keys = KeyStore::with_clock(clock);
-        Self { path: path.to_owned(), purpose, clock, keys, relay: String::new(), tenants: HashMap::new() }
+        Self {
+            path: path.to_owned(),
+            purpose,
+            clock,
+            keys,
+            relay: String::new(),
+            tenants: HashMap::new(),
+            tenant_directory: PathBuf::new(),
+        }
     }
 
     /// The relay file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The directories of all files that the last load and [`Self::keys`] read, and of what symbolic links among them point at.
+    #[must_use]
+    pub fn directories(&self) -> BTreeSet<PathBuf> {
+        let directory = |file: &Path| file.parent().map(|parent| if parent == "" { Path::new(".") } else { parent }.to_owned());
+        let tenants = self.tenants.keys().map(PathBuf::as_path);
+        let files: Vec<&Path> = [self.path.as_path()].into_iter().chain(tenants).chain(self.keys.files()).collect();
+        let targets = files.iter().filter_map(|file| file.canonicalize().ok()?.parent().map(Path::to_owned));
+        let mut directories: BTreeSet<_> = files.iter().filter_map(|file| directory(file)).chain(targets).collect();
+        directories.insert(self.tenant_directory.clone());
+        directories.retain(|directory| directory.is_dir());
+        directories
     }
 
     /// The keys that the last load read.
@@ -129,6 +152,7 @@ impl Loader {
         validate::relay(side, &names, problems);
         let model = resolve::relay(side);
         let paths = super::tenant_paths(side, problems);
+        self.tenant_directory = super::tenant_directory(side);
         let round = Round {
             side,
             names,

@@ -7,12 +7,17 @@
 //! [`Loader`] keeps what each file gave, so that a reload does all this for changed files only.
 //! `configs/README.md` describes the language.
 
+mod algorithms;
 mod bit_rate;
+mod distinguished_name;
+mod esp_size;
 mod fields;
+mod ipsec_fields;
 mod key_store;
 pub mod keys;
 mod loader;
 pub mod model;
+mod preshared;
 mod problem;
 mod relay_file;
 mod resolve;
@@ -28,11 +33,14 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use algorithms::{Algorithm, Kind as AlgorithmKind, Proposal, Strength};
 pub use bit_rate::in_words as rate_in_words;
+pub use distinguished_name::DistinguishedName;
 pub use key_store::KeyStore;
 pub use keys::{KeyFileError, KeyKind, read_key};
 pub use loader::{Effort, Loader};
 pub use model::*;
+pub use preshared::{PskError, read_psk};
 pub use problem::{Problem, Severity};
 pub use scalars::{IDENTIFIER_HELP, is_identifier};
 
@@ -77,9 +85,21 @@ impl RelaySide {
     }
 }
 
+/// Every name of an algorithm that a proposal may hold, and of those that are refused by name.
+pub fn algorithms() -> &'static [Algorithm] {
+    &algorithms::ALGORITHMS
+}
+
 /// Loads the relay file at `path` and the tenant files that it names.
 pub fn load(path: &Path, purpose: Purpose) -> Loaded {
     Loader::new(path, purpose).load()
+}
+
+/// The directory below which the files are that the glob `tenants` names, or will name.
+fn tenant_directory(relay: &RelaySide) -> PathBuf {
+    let pattern = relay.file.tenants.value().map(Path::new).and_then(Path::parent).unwrap_or(Path::new(""));
+    let literal = |part: &std::path::Component| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    relay.directory.join(pattern.components().take_while(literal).collect::<PathBuf>())
 }
 
 /// Files that the glob `tenants` names, sorted.

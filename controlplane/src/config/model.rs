@@ -1,6 +1,7 @@
 //! What the configuration says, as values that cannot be wrong: references are indices, addresses
 //! are parsed, defaults are filled in. Nothing here knows YAML or positions any more.
 
+mod ipsec;
 mod rules;
 mod tenant;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use ipnetwork::Ipv4Network;
 
+pub use ipsec::*;
 pub use rules::*;
 pub use tenant::*;
 
@@ -35,6 +37,8 @@ pub struct RelayConfigModel {
     /// Threads that carry packets. One where the file names no number: it needs no hand-over between threads, and carries about what
     /// one queue of a NIC brings.
     pub workers: usize,
+    /// What becomes of a relay whose kernel cannot confine it.
+    pub hardening: Hardening,
     /// Sorted by file name. A tenant whose file did not change is the same `Arc` after a reload.
     pub tenants: Vec<Arc<Tenant>>,
 }
@@ -88,6 +92,26 @@ pub enum Driver {
     AfPacket,
 }
 
+/// Whether the relay runs where the kernel lacks what confines it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hardening {
+    /// It does not start.
+    #[default]
+    Required,
+    /// It runs with what there is, and says in its log what is lacking.
+    BestEffort,
+}
+
+impl Hardening {
+    /// As the file spells it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::BestEffort => "best-effort",
+        }
+    }
+}
+
 /// The relay's end of tunnels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -104,6 +128,7 @@ pub enum EndpointKind {
         /// Read with [`super::keys::read_key`].
         private_key_file: PathBuf,
     },
+    Ipsec(IpsecEndpoint),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

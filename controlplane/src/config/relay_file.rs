@@ -8,7 +8,8 @@ use ipnetwork::Ipv4Network;
 
 use super::bit_rate::bit_rate;
 use super::fields::{Field, Listed, MapReader, Spanned, each, entries, expected, one_or_many};
-use super::model::{Driver, Role};
+use super::ipsec_fields::{self, IpsecEndpointEntry};
+use super::model::{CryptoPolicy, Driver, Hardening, Role};
 use super::problem::{Problems, quoted};
 use super::scalars::{self, identifier, integer, prefix};
 use super::tree::{Key, Node, Value};
@@ -40,6 +41,9 @@ pub(super) struct RelayFile {
     pub(super) frames: Field<u32>,
     pub(super) capacity: Field<NonZeroU64>,
     pub(super) workers: Field<usize>,
+    pub(super) hardening: Field<Hardening>,
+    /// Of tenants that name none.
+    pub(super) crypto_policy: Field<CryptoPolicy>,
     /// Glob, relative to the relay file.
     pub(super) tenants: Field<String>,
 }
@@ -58,6 +62,7 @@ pub(super) struct EndpointEntry {
     pub(super) name: Field<String>,
     pub(super) port: Field<String>,
     pub(super) wireguard: Field<WireGuardEndpointEntry>,
+    pub(super) ipsec: Field<IpsecEndpointEntry>,
 }
 
 #[derive(Debug)]
@@ -106,6 +111,8 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> RelayFile {
         frames: map.optional("frames", problems, integer("the number of 2 KiB frames", FRAMES)),
         capacity: map.optional("capacity", problems, bit_rate),
         workers: map.optional("workers", problems, integer("the number of workers", WORKERS)),
+        hardening: map.optional("hardening", problems, hardening),
+        crypto_policy: map.optional("crypto_policy", problems, ipsec_fields::crypto_policy),
         tenants: map.required("tenants", problems, glob_pattern),
     };
     map.finish(problems);
@@ -174,15 +181,19 @@ fn endpoint(node: &Node, problems: &mut Problems) -> Option<EndpointEntry> {
     let entry = EndpointEntry {
         name: map.required("name", problems, identifier),
         port: map.required("port", problems, identifier),
-        wireguard: map.required("wireguard", problems, |node, problems| {
-            let mut map = MapReader::open("`wireguard`", node, problems)?;
-            let entry = WireGuardEndpointEntry {
-                listen: map.required("listen", problems, scalars::port_number),
-                private_key_file: map.required("private_key_file", problems, scalars::path),
-            };
-            map.finish(problems);
-            Some(entry)
-        }),
+        wireguard: map.optional("wireguard", problems, wireguard),
+        ipsec: map.optional("ipsec", problems, ipsec_fields::endpoint),
+    };
+    ipsec_fields::check_one_kind(&map, problems);
+    map.finish(problems);
+    Some(entry)
+}
+
+fn wireguard(node: &Node, problems: &mut Problems) -> Option<WireGuardEndpointEntry> {
+    let mut map = MapReader::open("`wireguard`", node, problems)?;
+    let entry = WireGuardEndpointEntry {
+        listen: map.required("listen", problems, scalars::port_number),
+        private_key_file: map.required("private_key_file", problems, scalars::path),
     };
     map.finish(problems);
     Some(entry)
@@ -242,6 +253,15 @@ fn role(node: &Node, problems: &mut Problems) -> Option<Role> {
             None
         }
     }
+}
+
+fn hardening(node: &Node, problems: &mut Problems) -> Option<Hardening> {
+    let all = [Hardening::Required, Hardening::BestEffort];
+    let found = all.into_iter().find(|hardening| matches!(&node.value, Value::Text(text) if text == hardening.label()));
+    if found.is_none() {
+        expected("required or best-effort", node, problems);
+    }
+    found
 }
 
 fn glob_pattern(node: &Node, problems: &mut Problems) -> Option<String> {

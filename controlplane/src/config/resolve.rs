@@ -1,12 +1,16 @@
 //! Values with positions -> the model. Runs after validation found no error, so that every lookup
 //! succeeds; `None` means that validation has a gap.
 
+pub(super) mod ipsec;
+
 use std::num::NonZeroU16;
 
 use super::fields::{Field, Listed, Spanned};
 use super::model::*;
 use super::relay_file::{EndpointEntry, PortEntry, RelayFile};
-use super::tenant_file::{CallbackEntry, CloudEntry, GovernanceEntry, ServiceEntry, SourceEntry, SourceKind, TenantFile, TunnelEntry};
+use super::tenant_file::{
+    CallbackEntry, CloudEntry, GovernanceEntry, ServiceEntry, SourceEntry, SourceKind, TenantFile, TunnelEntry, WireGuardPeerEntry,
+};
 use super::tree::Key;
 use super::{RelaySide, validate};
 
@@ -17,7 +21,8 @@ const DEFAULT_STATE: &str = "/var/lib/chukei";
 pub(super) fn relay(side: &RelaySide) -> Option<RelayConfigModel> {
     let relay = &side.file;
     let ports: Vec<Port> = relay.ports.entries().iter().map(|(key, entry)| port(key, entry)).collect::<Option<_>>()?;
-    let endpoints: Vec<Endpoint> = relay.endpoints.entries().iter().map(|entry| endpoint(side, &entry.value)).collect::<Option<_>>()?;
+    let endpoints: Vec<Endpoint> =
+        relay.endpoints.entries().iter().map(|entry| endpoint(side, &ports, &entry.value)).collect::<Option<_>>()?;
     Some(RelayConfigModel {
         name: relay.name.value()?.clone(),
         ports,
@@ -29,6 +34,7 @@ pub(super) fn relay(side: &RelaySide) -> Option<RelayConfigModel> {
         state: side.resolve_path(relay.state.value().map_or(DEFAULT_STATE.as_ref(), |path| path)),
         frames: relay.frames.value().copied(),
         workers: relay.workers.value().copied().unwrap_or(1),
+        hardening: relay.hardening.value().copied().unwrap_or_default(),
         tenants: Vec::new(),
     })
 }
@@ -55,16 +61,17 @@ fn port(key: &Key, entry: &PortEntry) -> Option<Port> {
     })
 }
 
-fn endpoint(side: &RelaySide, entry: &EndpointEntry) -> Option<Endpoint> {
-    let wireguard = entry.wireguard.value()?;
-    Some(Endpoint {
-        name: entry.name.value()?.clone(),
-        port: port_index(side, entry.port.value()?)?,
-        kind: EndpointKind::WireGuard {
+fn endpoint(side: &RelaySide, ports: &[Port], entry: &EndpointEntry) -> Option<Endpoint> {
+    let port = port_index(side, entry.port.value()?)?;
+    let kind = match (entry.wireguard.value(), entry.ipsec.value()) {
+        (Some(wireguard), None) => EndpointKind::WireGuard {
             listen: *wireguard.listen.value()?,
             private_key_file: side.resolve_path(wireguard.private_key_file.value()?),
         },
-    })
+        (None, Some(entry)) => EndpointKind::Ipsec(ipsec::endpoint(side, ports.get(port.0)?, entry)?),
+        _ => return None,
+    };
+    Some(Endpoint { name: entry.name.value()?.clone(), port, kind })
 }
 
 fn port_index(side: &RelaySide, name: &str) -> Option<PortIndex> {
@@ -90,24 +97,17 @@ pub(super) fn tenant(side: &RelaySide, relay: &RelayConfigModel, file: &TenantFi
     let clouds = file.clouds.value()?;
     let classes =
         file.office.entries().iter().map(|entry| Some(ClassPrefixes { class: entry.class, prefixes: values(entry.prefixes.as_ref()) }));
-    let limits = file.limits.value();
     let rate = file.rate.value();
-    let default = Limits::default();
     Some(Tenant {
         id: file.id.value()?.clone(),
         name: file.name.value()?.clone(),
-        tunnels: file.tunnels.entries().iter().map(|(key, entry)| tunnel(side, relay, key, entry)).collect::<Option<_>>()?,
+        tunnels: tunnels(side, relay, file)?,
         classes: classes.collect::<Option<_>>()?,
         attachments: clouds.entries.iter().map(|(key, entry)| attachment(side, key, entry)).collect::<Option<_>>()?,
-        services: file.services.entries().iter().map(|entry| service(clouds, &entry.value)).collect::<Option<_>>()?,
+        services: file.services.entries().iter().map(|entry| service(file, clouds, &entry.value)).collect::<Option<_>>()?,
         sources: file.source.entries().iter().map(|entry| sources(clouds, entry)).collect::<Option<Vec<_>>>()?.concat(),
         callbacks: file.callbacks.entries().iter().map(|entry| callback(clouds, &entry.value)).collect::<Option<_>>()?,
-        limits: Limits {
-            sessions: limits.and_then(|limits| limits.sessions.value().copied()).unwrap_or(default.sessions),
-            new_sessions_per_second: limits
-                .and_then(|limits| limits.new_sessions_per_second.value().copied())
-                .unwrap_or(default.new_sessions_per_second),
-        },
+        limits: limits(file),
         rate: Rate {
             guaranteed: rate.and_then(|rate| rate.guaranteed.value().copied()),
             ceiling: rate.and_then(|rate| rate.ceiling.value().copied()),
@@ -115,22 +115,47 @@ pub(super) fn tenant(side: &RelaySide, relay: &RelayConfigModel, file: &TenantFi
     })
 }
 
-fn tunnel(side: &RelaySide, relay: &RelayConfigModel, key: &Key, entry: &TunnelEntry) -> Option<Tunnel> {
+fn limits(file: &TenantFile) -> Limits {
+    let default = Limits::default();
+    let Some(limits) = file.limits.value() else { return default };
+    let sessions = limits.sessions.value().copied().unwrap_or(default.sessions);
+    Limits {
+        sessions,
+        ports: limits.ports.value().copied().unwrap_or(sessions),
+        new_sessions_per_second: limits.new_sessions_per_second.value().copied().unwrap_or(default.new_sessions_per_second),
+    }
+}
+
+/// In the order in which they are used.
+fn tunnels(side: &RelaySide, relay: &RelayConfigModel, file: &TenantFile) -> Option<Vec<Tunnel>> {
+    let tunnels = file.tunnels.entries().iter().map(|(key, entry)| tunnel(side, relay, file, key, entry));
+    let mut tunnels: Vec<Tunnel> = tunnels.collect::<Option<_>>()?;
+    if let Some(preferred) = file.prefer.value() {
+        tunnels.sort_by_key(|tunnel| tunnel.name != *preferred);
+    }
+    Some(tunnels)
+}
+
+fn tunnel(side: &RelaySide, relay: &RelayConfigModel, file: &TenantFile, key: &Key, entry: &TunnelEntry) -> Option<Tunnel> {
     let name = entry.endpoint.value()?;
-    let endpoint = relay.endpoints.iter().position(|endpoint| endpoint.name == *name).map(EndpointIndex)?;
-    let port = relay.port(relay.endpoint(endpoint).port);
-    let wireguard = entry.wireguard.value()?;
-    let keepalive: Option<NonZeroU16> = wireguard.persistent_keepalive.value().copied();
-    Some(Tunnel {
-        name: key.name.clone(),
-        endpoint,
-        mtu: entry.mtu.value().copied().unwrap_or(port.mtu.checked_sub(validate::WIREGUARD_OVERHEAD_BYTES)?),
-        kind: TunnelKind::WireGuard {
-            public_key: *wireguard.public_key.value()?,
-            preshared_key_file: wireguard.preshared_key_file.value().map(|path| side.resolve_path(path)),
-            endpoint_address: wireguard.endpoint_address.value().copied(),
-            persistent_keepalive: keepalive,
-        },
+    let index = relay.endpoints.iter().position(|endpoint| endpoint.name == *name).map(EndpointIndex)?;
+    let endpoint = relay.endpoint(index);
+    let kind = match (&endpoint.kind, entry.wireguard.value(), entry.ipsec.value()) {
+        (EndpointKind::WireGuard { .. }, Some(wireguard), None) => wireguard_kind(side, wireguard)?,
+        (EndpointKind::Ipsec(own), None, Some(peer)) => TunnelKind::Ipsec(Box::new(ipsec::tunnel(side, file, own, peer)?)),
+        _ => return None,
+    };
+    let mtu = entry.mtu.value().copied().unwrap_or_else(|| ipsec::room(relay.port(endpoint.port).mtu, entry));
+    Some(Tunnel { name: key.name.clone(), endpoint: index, mtu, kind })
+}
+
+fn wireguard_kind(side: &RelaySide, entry: &WireGuardPeerEntry) -> Option<TunnelKind> {
+    let keepalive: Option<NonZeroU16> = entry.persistent_keepalive.value().copied();
+    Some(TunnelKind::WireGuard {
+        public_key: *entry.public_key.value()?,
+        preshared_key_file: entry.preshared_key_file.value().map(|path| side.resolve_path(path)),
+        endpoint_address: entry.endpoint_address.value().copied(),
+        persistent_keepalive: keepalive,
     })
 }
 
@@ -155,7 +180,7 @@ pub(super) fn attachment_index(clouds: &Clouds, cloud: &Field<String>) -> Option
     }
 }
 
-fn service(clouds: &Clouds, entry: &ServiceEntry) -> Option<Service> {
+fn service(file: &TenantFile, clouds: &Clouds, entry: &ServiceEntry) -> Option<Service> {
     let private = values(Some(entry.private.value()?));
     let destinations = match &entry.global {
         Field::Absent => ServiceDestinations::Kept(private),
@@ -170,6 +195,7 @@ fn service(clouds: &Clouds, entry: &ServiceEntry) -> Option<Service> {
         attachment: attachment_index(clouds, &entry.cloud)?,
         destinations,
         allow: values(Some(entry.allow.value()?)),
+        filtering: entry.filtering.value().or(file.filtering.value()).copied().unwrap_or_default(),
         governance: governance(&entry.governance),
     })
 }

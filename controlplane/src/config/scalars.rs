@@ -11,7 +11,7 @@ use ipnetwork::Ipv4Network;
 use time::{Date, Month};
 
 use super::fields::{expected, help_for_unknown};
-use super::model::{Allow, Class, Driver, PortMapping};
+use super::model::{Allow, Class, Driver, Filtering, PortMapping};
 use super::problem::{Problems, quoted};
 use super::tree::{Node, Value};
 
@@ -20,7 +20,7 @@ const LONGEST_IDENTIFIER_CHARS: usize = 63;
 /// What a name for programs is made of.
 pub const IDENTIFIER_HELP: &str = "letters and digits of any script, `-`, `_` and `.`; at most 63, a letter or digit first";
 
-fn text<'n>(what: &str, node: &'n Node, problems: &mut Problems) -> Option<&'n str> {
+pub(super) fn text<'n>(what: &str, node: &'n Node, problems: &mut Problems) -> Option<&'n str> {
     match &node.value {
         Value::Text(text) => Some(text),
         _ => {
@@ -108,6 +108,23 @@ pub(super) fn class(node: &Node, problems: &mut Problems) -> Option<Class> {
 
 pub(super) fn class_named(text: &str) -> Option<Class> {
     Class::ALL.into_iter().find(|class| class.as_str() == text)
+}
+
+pub(super) fn truth(node: &Node, problems: &mut Problems) -> Option<bool> {
+    let Value::Bool(value) = node.value else {
+        expected("true or false", node, problems);
+        return None;
+    };
+    Some(value)
+}
+
+pub(super) fn filtering(node: &Node, problems: &mut Problems) -> Option<Filtering> {
+    let text = text("a filtering", node, problems)?;
+    Filtering::ALL.into_iter().find(|filtering| filtering.as_str() == text).or_else(|| {
+        let help = help_for_unknown(text, Filtering::ALL.iter().map(|filtering| filtering.as_str()), "filterings");
+        problems.error(&node.at, format!("unknown filtering {}", quoted(text))).help(help);
+        None
+    })
 }
 
 pub(super) fn driver(node: &Node, problems: &mut Problems) -> Option<Driver> {

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::keys::new_directory;
 use super::problem::{At, Problems};
 
 /// 100 times the size of a tenant with 100 services.
@@ -29,7 +30,7 @@ impl ReadError {
         let whole = At::whole_file(file);
         match self {
             ReadError::Io(error) => problems
-                .error(&whole, format!("cannot be read: {error}"))
+                .error(&whole, format!("cannot be read: {error}{}", new_directory(error)))
                 .help("give the relay file's path, and let this user read it and the tenant files"),
             ReadError::NotAFile => problems.error(&whole, "is not a regular file").help("give a YAML file"),
             ReadError::TooLarge => problems

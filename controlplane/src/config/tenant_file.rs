@@ -9,7 +9,8 @@ use time::Date;
 
 use super::bit_rate::bit_rate;
 use super::fields::{Field, Listed, MapReader, Spanned, each, entries, expected, help_for_unknown, one_or_many};
-use super::model::{Allow, Class, Vlan};
+use super::ipsec_fields::{self, IpsecPeerEntry};
+use super::model::{Allow, Class, CryptoPolicy, Filtering, Vlan};
 use super::problem::{At, Problems, quoted};
 use super::relay_file::named;
 use super::scalars::{self, identifier, integer, ipv4, name, prefix};
@@ -43,6 +44,11 @@ pub(super) struct TenantFile {
     pub(super) callbacks: Field<Listed<Spanned<CallbackEntry>>>,
     pub(super) limits: Field<LimitsEntry>,
     pub(super) rate: Field<RateEntry>,
+    pub(super) crypto_policy: Field<CryptoPolicy>,
+    /// Of services that name none.
+    pub(super) filtering: Field<Filtering>,
+    /// The tunnel to use first.
+    pub(super) prefer: Field<String>,
 }
 
 #[derive(Debug)]
@@ -50,6 +56,7 @@ pub(super) struct TunnelEntry {
     pub(super) endpoint: Field<String>,
     pub(super) mtu: Field<u16>,
     pub(super) wireguard: Field<WireGuardPeerEntry>,
+    pub(super) ipsec: Field<IpsecPeerEntry>,
 }
 
 #[derive(Debug)]
@@ -84,6 +91,8 @@ pub(super) struct ServiceEntry {
     pub(super) global: Field<Vec<Spanned<Ipv4Network>>>,
     pub(super) private: Field<Vec<Spanned<Ipv4Network>>>,
     pub(super) allow: Field<Vec<Spanned<Allow>>>,
+    pub(super) filtering: Field<Filtering>,
+    pub(super) hairpin: Field<bool>,
     pub(super) governance: GovernanceEntry,
 }
 
@@ -139,6 +148,7 @@ pub(super) struct StaticEntry {
 #[derive(Debug)]
 pub(super) struct LimitsEntry {
     pub(super) sessions: Field<u32>,
+    pub(super) ports: Field<u32>,
     pub(super) new_sessions_per_second: Field<u32>,
 }
 
@@ -164,6 +174,9 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> TenantFile {
         callbacks: map.optional("callbacks", problems, |node, problems| each(MOST_CALLBACKS, node, problems, callback)),
         limits: map.optional("limits", problems, limits),
         rate: map.optional("rate", problems, rate),
+        crypto_policy: map.optional("crypto_policy", problems, ipsec_fields::crypto_policy),
+        filtering: map.optional("filtering", problems, scalars::filtering),
+        prefer: map.optional("prefer", problems, identifier),
     };
     map.finish(problems);
     file
@@ -174,8 +187,10 @@ fn tunnel(node: &Node, problems: &mut Problems) -> Option<TunnelEntry> {
     let entry = TunnelEntry {
         endpoint: map.required("endpoint", problems, identifier),
         mtu: map.optional("mtu", problems, integer("the tunnel's MTU in bytes", TUNNEL_MTU_BYTES)),
-        wireguard: map.required("wireguard", problems, wireguard),
+        wireguard: map.optional("wireguard", problems, wireguard),
+        ipsec: map.optional("ipsec", problems, ipsec_fields::peer),
     };
+    ipsec_fields::check_one_kind(&map, problems);
     map.finish(problems);
     Some(entry)
 }
@@ -259,6 +274,8 @@ fn service(node: &Node, problems: &mut Problems) -> Option<ServiceEntry> {
         global: map.optional("global", problems, prefixes),
         private: map.required("private", problems, prefixes),
         allow: map.required("allow", problems, allowed),
+        filtering: map.optional("filtering", problems, scalars::filtering),
+        hairpin: map.optional("hairpin", problems, scalars::truth),
         governance: governance(&mut map, problems),
     };
     map.finish(problems);
@@ -378,6 +395,7 @@ fn limits(node: &Node, problems: &mut Problems) -> Option<LimitsEntry> {
     let mut map = MapReader::open("`limits`", node, problems)?;
     let entry = LimitsEntry {
         sessions: map.optional("sessions", problems, integer("the number of sessions", 1..=MOST_SESSIONS)),
+        ports: map.optional("ports", problems, integer("the number of ports", 1..=MOST_SESSIONS)),
         new_sessions_per_second: map.optional(
             "new_sessions_per_second",
             problems,

@@ -3,10 +3,14 @@
 mod across;
 mod addresses;
 mod callbacks;
+mod certificate_files;
 mod clouds;
+mod ipsec;
+mod ipsec_files;
 mod key_files;
 mod rates;
 mod relay;
+mod relay_ipsec;
 mod services;
 mod sources;
 mod tunnels;
@@ -15,9 +19,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use ipnetwork::Ipv4Network;
+use time::Date;
 
 use super::fields::{Field, Listed, Spanned};
-use super::model::{AttachmentIndex, Class, Validity, Vlan};
+use super::model::{AttachmentIndex, Class, Identity, Validity, Vlan};
 use super::problem::{At, Problems};
 use super::relay_file::{EndpointEntry, PortEntry};
 use super::scalars::short;
@@ -27,6 +32,10 @@ use super::{KeyStore, Purpose, RelaySide, fields, resolve};
 
 /// IPv4 header 20, UDP header 8, WireGuard data header 16, authentication tag 16.
 pub(super) const WIREGUARD_OVERHEAD_BYTES: u16 = 60;
+
+/// Of a packet of 576 bytes in ESP in UDP with AES-CBC and HMAC-SHA-512-256: headers 36, initialization vector 16, padding and trailer 16,
+/// integrity check value 32.
+const LARGEST_ESP_OVERHEAD_BYTES: u16 = 100;
 
 /// RFC 791: every host must be able to receive this much, so a tunnel carries it unfragmented.
 const SMALLEST_TUNNEL_MTU_BYTES: u16 = 576;
@@ -54,6 +63,8 @@ pub(super) fn across(side: &RelaySide, tenants: &Tenants<'_>, purpose: Purpose, 
     across::check(tenants, problems);
     rates::check_sum(side, tenants, problems);
     key_files::check(side, tenants, purpose, keys, problems);
+    ipsec_files::check(tenants, purpose, keys, problems);
+    certificate_files::check(side, tenants, purpose, keys, problems);
 }
 
 /// What the tenant files give for the comparison with each other.
@@ -71,6 +82,7 @@ pub(super) struct Facts {
     public_keys: Vec<Spanned<[u8; 32]>>,
     /// Relative to nothing any more.
     preshared_key_files: Vec<Spanned<PathBuf>>,
+    ipsec: Vec<IpsecFacts>,
     /// `rate.guaranteed` in bits a second.
     guaranteed: Option<u64>,
 }
@@ -85,9 +97,24 @@ impl Facts {
             circuits: file.clouds.entries().iter().filter_map(circuit).collect(),
             public_keys: wireguard().filter_map(|entry| entry.public_key.given().cloned()).collect(),
             preshared_key_files: wireguard().filter_map(|entry| entry.preshared_key_file.given().map(key_file)).collect(),
+            ipsec: ipsec_files::facts(side, file),
             guaranteed: file.rate.value().and_then(|rate| rate.guaranteed.value()).map(|rate| rate.get()),
         }
     }
+}
+
+/// What one IPsec tunnel has for itself alone.
+#[derive(Debug)]
+struct IpsecFacts {
+    /// Of the relay file.
+    endpoint: Option<String>,
+    remote_id: Option<Spanned<Identity>>,
+    /// Relative to nothing any more, as the next one.
+    psk_file: Option<Spanned<PathBuf>>,
+    previous_psk_file: Option<Spanned<PathBuf>>,
+    authorities_file: Option<Spanned<PathBuf>>,
+    /// The policy that holds for the tunnel, where it is a dated exception.
+    legacy_until: Option<Spanned<Date>>,
 }
 
 /// What tenant files refer to.

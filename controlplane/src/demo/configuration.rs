@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use super::error::{Context, DemoError};
-use super::plan::{ACCESS_GATEWAY, Municipality, PRINTER_PORT, RELAY_ACCESS, RELAY_UDP_PORT, TCP_PORT, UDP_PORT};
+use super::plan::{ACCESS_GATEWAY, Kind, Municipality, PRINTER_PORT, RELAY_ACCESS, RELAY_IDENTITY, RELAY_UDP_PORT, TCP_PORT, UDP_PORT};
 use super::topology::{ACCESS_PORT, CLOUD_PORT};
 use super::vlan::VlanTag;
 use super::wireguard_keys::KeyPair;
@@ -65,7 +65,11 @@ impl Configuration {
         write_key(&file("keys/relay.key"), &self.keys.private())?;
         for one in municipalities {
             fs::write(file(&format!("tenants/{}.yaml", one.tenant)), tenant_text(one))?;
-            write_key(&file(&format!("keys/{}.psk", one.tenant)), &one.preshared_key)?;
+            let psk = file(&format!("keys/{}.psk", one.tenant));
+            match one.kind {
+                Kind::WireGuard => write_key(&psk, &one.preshared_key)?,
+                Kind::Ipsec => write_secret(&psk, &one.preshared_text())?,
+            }
         }
         Ok(())
     }
@@ -73,8 +77,13 @@ impl Configuration {
 
 /// A key in the format of `wg genkey`, for its owner's eyes only from the first byte on.
 fn write_key(path: &Path, key: &[u8; 32]) -> io::Result<()> {
-    let text = Zeroizing::new(STANDARD.encode(key) + "\n");
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+    write_secret(path, &Zeroizing::new(STANDARD.encode(key)))
+}
+
+fn write_secret(path: &Path, text: &Zeroizing<String>) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")
 }
 
 fn relay_text(directory: &Path, driver: &str) -> String {
@@ -87,6 +96,7 @@ ports:
   cloud: {{interface: {CLOUD_PORT}, driver: {driver}}}
 endpoints:
   - {{name: demo, port: access, wireguard: {{listen: {RELAY_UDP_PORT}, private_key_file: keys/relay.key}}}}
+  - {{name: demo-ipsec, port: access, ipsec: {{local_id: {RELAY_IDENTITY}}}}}
 shared_addresses: [203.0.113.0/26]
 conventional_lgwan: [192.0.2.128/25]
 metrics: {{listen: \"127.0.0.1:9273\"}}
@@ -99,7 +109,18 @@ tenants: tenants/*.yaml
 
 fn tenant_text(one: &Municipality) -> String {
     let Municipality { tenant, name, office, cloud, .. } = one;
-    let public_key = STANDARD.encode(one.keys.public());
+    let tunnel = match one.kind {
+        Kind::WireGuard => {
+            let public_key = STANDARD.encode(one.keys.public());
+            format!("{{endpoint: demo, wireguard: {{public_key: \"{public_key}\", preshared_key_file: keys/{tenant}.psk}}}}")
+        }
+        Kind::Ipsec => {
+            format!(
+                "{{endpoint: demo-ipsec, ipsec: {{remote_id: {}, psk_file: keys/{tenant}.psk, crypto_policy: cryptrec}}}}",
+                one.identity()
+            )
+        }
+    };
     let vlan = match one.vlan {
         VlanTag::Single(vlan) => vlan.to_string(),
         VlanTag::Double { outer, inner } => format!("{{outer: {outer}, inner: {inner}}}"),
@@ -114,7 +135,7 @@ fn tenant_text(one: &Municipality) -> String {
         "tenant: {tenant}
 name: {name}
 tunnels:
-  main: {{endpoint: demo, wireguard: {{public_key: \"{public_key}\", preshared_key_file: keys/{tenant}.psk}}}}
+  main: {tunnel}
 office:
   mynumber: [{}]
   lgwan-connected: [{}]

@@ -10,7 +10,7 @@
 //! | [`vlan`], [`trunk`] | the far end of a VLAN trunk: one tag, one cloud |
 //! | `untag` | the same for one VLAN inside the kernel, for measurements |
 //! | [`canary`] | whose payload it is, and where it must never be seen |
-//! | [`municipality`] | a hall's own router: an embedded WireGuard client |
+//! | [`municipality`], [`ipsec_line`] | a hall's own router: an embedded WireGuard client, or IPsec |
 //! | [`plan`], [`topology`] | three municipalities, and the world around the relay |
 //! | [`configuration`], [`relay`] | the files the relay is given, and the seam it is started through |
 //! | [`traffic`] | downloads, uploads, questions, pings, print jobs over kernel sockets |
@@ -21,6 +21,7 @@ pub mod configuration;
 pub mod embedded;
 pub mod error;
 mod ethtool;
+pub mod ipsec_line;
 pub mod links;
 pub mod municipality;
 pub mod namespaces;

@@ -1,4 +1,4 @@
-//! A municipality's own end of its tunnel: a small WireGuard router in this process.
+//! A municipality's own end of its tunnel: a small router in this process, for WireGuard or IPsec.
 //!
 //! Outside it has one UDP socket, inside a packet socket on the cable to the office. It does what a hall's router does and
 //! no more: every IPv4 packet from the office goes into the tunnel, every packet out of it to the office. Without a relay
@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::background::{Background, is_stop};
 use super::error::{Context, DemoError};
+use super::ipsec_line::{IpsecLine, IpsecSettings};
 use super::links::MacAddress;
 use super::namespaces::{Namespace, in_namespace};
 use super::netlink::set_option;
@@ -48,6 +49,8 @@ pub struct RouterSettings {
     pub peer_public_key: [u8; 32],
     /// The key that both sides mix in, if they have one.
     pub preshared_key: Option<Zeroizing<[u8; 32]>>,
+    /// It speaks IPsec by these, and not WireGuard; it needs `relay` then, and a port 4500 of its own.
+    pub ipsec: Option<IpsecSettings>,
     /// Its own end outside; port 0 takes any.
     pub local: SocketAddrV4,
     /// The relay's end; without one the router waits to be called.
@@ -170,9 +173,15 @@ fn bind_outer(underlay: &Namespace, local: SocketAddrV4, name: &str) -> Result<U
     in_namespace(underlay, bind)?.doing(|| format!("give router {name} the address {local} in namespace {}", underlay.name()))
 }
 
+/// What the router speaks.
+enum Line {
+    WireGuard(Box<Tunn>),
+    Ipsec(Box<IpsecLine>),
+}
+
 /// The thread's own world.
 struct Work {
-    tunnel: Tunn,
+    line: Line,
     ends: Ends,
     state: RouterState,
     shared: Arc<Shared>,
@@ -180,7 +189,7 @@ struct Work {
 }
 
 /// The router's two ends.
-struct Ends {
+pub(super) struct Ends {
     udp: UdpSocket,
     lan: RawSocket,
     gateway_mac: MacAddress,
@@ -189,23 +198,25 @@ struct Ends {
 
 impl Work {
     fn new(udp: UdpSocket, lan: RawSocket, settings: &RouterSettings, shared: Arc<Shared>) -> Self {
-        let tunnel = Tunn::new(
-            settings.keys.secret(),
-            PublicKey::from(settings.peer_public_key),
-            settings.preshared_key.as_deref().copied(),
-            settings.persistent_keepalive_seconds,
-            0,
-            None,
-        );
+        let wireguard = || {
+            let (secret, peer) = (settings.keys.secret(), PublicKey::from(settings.peer_public_key));
+            let preshared = settings.preshared_key.as_deref().copied();
+            Line::WireGuard(Box::new(Tunn::new(secret, peer, preshared, settings.persistent_keepalive_seconds, 0, None)))
+        };
+        let line = match (&settings.ipsec, settings.relay) {
+            (Some(ipsec), Some(relay)) => Line::Ipsec(Box::new(IpsecLine::new(ipsec, settings.local, relay, BUFFER_LENGTH))),
+            _ => wireguard(),
+        };
         let state = RouterState { peer: settings.relay.map(SocketAddr::V4), ..RouterState::default() };
         let ends = Ends { udp, lan, gateway_mac: settings.gateway_mac, office_mac: settings.office_mac };
-        Self { tunnel, ends, state, shared, next_tick: Instant::now() }
+        Self { line, ends, state, shared, next_tick: Instant::now() }
     }
 
     fn run(&mut self, signal: &mut PipeReader) {
         let (mut input, mut output) = (vec![0; BUFFER_LENGTH], vec![0; BUFFER_LENGTH]);
-        if self.state.peer.is_some() {
-            let call = self.tunnel.format_handshake_initiation(&mut output, false);
+        // The first tick calls on a line of IPsec.
+        if let (Line::WireGuard(tunnel), Some(_)) = (&mut self.line, self.state.peer) {
+            let call = tunnel.format_handshake_initiation(&mut output, false);
             self.ends.deliver(call, &mut self.state);
         }
         loop {
@@ -230,7 +241,11 @@ impl Work {
     }
 
     fn publish(&mut self) {
-        self.state.last_handshake = self.tunnel.time_since_last_handshake().and_then(|age| Instant::now().checked_sub(age));
+        self.state.last_handshake = match &self.line {
+            Line::WireGuard(tunnel) => tunnel.time_since_last_handshake().and_then(|age| Instant::now().checked_sub(age)),
+            // An SA that stands is a session, however old.
+            Line::Ipsec(line) => line.is_up().then(Instant::now),
+        };
         *self.shared.state.lock().unwrap_or_else(PoisonError::into_inner) = self.state;
     }
 
@@ -238,16 +253,25 @@ impl Work {
         let Some(udp) = self.shared.moved_to.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         self.ends.udp = udp;
         // An empty packet is a keepalive: authenticated, so the other side follows.
-        let keepalive = self.tunnel.encapsulate(&[], output);
-        self.ends.deliver(keepalive, &mut self.state);
+        if let Line::WireGuard(tunnel) = &mut self.line {
+            let keepalive = tunnel.encapsulate(&[], output);
+            self.ends.deliver(keepalive, &mut self.state);
+        }
     }
 
     fn network_to_office(&mut self, input: &mut [u8], output: &mut [u8]) {
         for _ in 0..BURST {
             let Ok((length, source)) = self.ends.udp.recv_from(input) else { return };
             let mut datagram = &input[..length];
+            let tunnel = match &mut self.line {
+                Line::WireGuard(tunnel) => tunnel,
+                Line::Ipsec(line) => {
+                    line.network_to_office(datagram, source, output, &self.ends, &mut self.state);
+                    continue;
+                }
+            };
             loop {
-                let result = self.tunnel.decapsulate(Some(source.ip()), datagram, output);
+                let result = tunnel.decapsulate(Some(source.ip()), datagram, output);
                 if !datagram.is_empty() && is_authenticated(datagram, &result) {
                     self.state.peer = Some(source);
                 }
@@ -268,8 +292,12 @@ impl Work {
             let Some(packet) = packet_for_gateway(frame, self.ends.gateway_mac) else { continue };
             self.state.sent_packets += 1;
             self.state.sent_bytes += packet.len() as u64;
-            let result = self.tunnel.encapsulate(packet, output);
-            self.ends.deliver(result, &mut self.state);
+            // The frame stands in the socket's own memory.
+            let packet = packet.to_vec();
+            match &mut self.line {
+                Line::WireGuard(tunnel) => self.ends.deliver(tunnel.encapsulate(&packet, output), &mut self.state),
+                Line::Ipsec(line) => line.office_to_network(&packet, output, &self.ends, &mut self.state),
+            }
         }
     }
 
@@ -278,10 +306,14 @@ impl Work {
             return;
         }
         self.next_tick = Instant::now() + TICK;
-        let mut result = self.tunnel.update_timers(output);
+        let tunnel = match &mut self.line {
+            Line::WireGuard(tunnel) => tunnel,
+            Line::Ipsec(line) => return line.tick(&self.ends, &mut self.state),
+        };
+        let mut result = tunnel.update_timers(output);
         // The library gives up calling after 90 s; a hall's router never does.
         if matches!(result, TunnResult::Err(WireGuardError::ConnectionExpired)) && self.state.peer.is_some() {
-            result = self.tunnel.format_handshake_initiation(output, true);
+            result = tunnel.format_handshake_initiation(output, true);
         }
         self.ends.deliver(result, &mut self.state);
     }
@@ -290,23 +322,28 @@ impl Work {
 impl Ends {
     /// Does what the tunnel asks for.
     fn deliver(&self, result: TunnResult<'_>, state: &mut RouterState) {
-        let taken = match result {
-            TunnResult::Done | TunnResult::Err(WireGuardError::ConnectionExpired) => return,
-            TunnResult::Err(_) => {
-                state.refused += 1;
-                return;
-            }
-            TunnResult::WriteToNetwork(datagram) => state.peer.is_some_and(|peer| self.udp.send_to(datagram, peer).is_ok()),
-            TunnResult::WriteToTunnelV4(packet, _) => {
-                state.received_packets += 1;
-                state.received_bytes += packet.len() as u64;
-                let frame = [&self.office_mac.0[..], &self.gateway_mac.0, &ETHERTYPE_IPV4, packet].concat();
-                self.lan.send(&frame).unwrap_or(false)
-            }
+        match result {
+            TunnResult::Done | TunnResult::Err(WireGuardError::ConnectionExpired) => {}
+            TunnResult::Err(_) => state.refused += 1,
+            TunnResult::WriteToNetwork(datagram) => self.to_network(datagram, state),
+            TunnResult::WriteToTunnelV4(packet, _) => self.to_office(packet, state),
             // Offices of the demo speak IPv4 only.
-            TunnResult::WriteToTunnelV6(..) => false,
-        };
+            TunnResult::WriteToTunnelV6(..) => state.not_sent += 1,
+        }
+    }
+
+    /// Sends a datagram to the other end.
+    pub(super) fn to_network(&self, datagram: &[u8], state: &mut RouterState) {
+        let taken = state.peer.is_some_and(|peer| self.udp.send_to(datagram, peer).is_ok());
         state.not_sent += u64::from(!taken);
+    }
+
+    /// Sends a packet out of the tunnel to the office.
+    pub(super) fn to_office(&self, packet: &[u8], state: &mut RouterState) {
+        state.received_packets += 1;
+        state.received_bytes += packet.len() as u64;
+        let frame = [&self.office_mac.0[..], &self.gateway_mac.0, &ETHERTYPE_IPV4, packet].concat();
+        state.not_sent += u64::from(!self.lan.send(&frame).unwrap_or(false));
     }
 }
 

@@ -54,6 +54,7 @@ fn settings(name: &str, keys: &KeyPair, peer: &KeyPair, local: &str, relay: Opti
         keys: keys.clone(),
         peer_public_key: peer.public(),
         preshared_key: Some(Zeroizing::new([9; 32])),
+        ipsec: None,
         local: local.parse().unwrap(),
         relay: relay.map(|relay| relay.parse().unwrap()),
         persistent_keepalive_seconds: Some(25),

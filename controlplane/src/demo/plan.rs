@@ -1,4 +1,5 @@
-//! Who takes part: three municipalities, two of them with the same private addresses, all with the same global ones.
+//! Who takes part: three municipalities, two of them with the same private addresses, all with the same global ones; two speak
+//! WireGuard and one IPsec.
 
 use std::net::Ipv4Addr;
 
@@ -25,6 +26,29 @@ pub const UDP_PORT: u16 = 53;
 /// Where the offices' printers listen.
 pub const PRINTER_PORT: u16 = 9100;
 
+/// Who the relay says it is on its IPsec endpoint.
+pub const RELAY_IDENTITY: &str = "relay.demo.example";
+
+/// What a municipality's router speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// WireGuard.
+    WireGuard,
+    /// IKEv2 and ESP.
+    Ipsec,
+}
+
+impl Kind {
+    /// As the report spells it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::WireGuard => "wireguard",
+            Self::Ipsec => "ipsec",
+        }
+    }
+}
+
 /// One municipality: its office, its tunnel, its circuit and its cloud.
 #[derive(Debug, Clone)]
 pub struct Municipality {
@@ -32,6 +56,8 @@ pub struct Municipality {
     pub tenant: String,
     /// What people call it.
     pub name: String,
+    /// What its router speaks.
+    pub kind: Kind,
     /// Its router's address towards the relay.
     pub router: Ipv4Addr,
     /// Its virtual circuit on the cloud trunk.
@@ -44,6 +70,20 @@ pub struct Municipality {
     pub keys: KeyPair,
     /// What its router and the relay share.
     pub preshared_key: Zeroizing<[u8; 32]>,
+}
+
+impl Municipality {
+    /// Who an IPsec router says it is.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        format!("{}.demo.example", self.tenant)
+    }
+
+    /// What it shares with the relay as people type it into an IPsec router.
+    #[must_use]
+    pub fn preshared_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.preshared_key.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
 }
 
 /// Addresses inside the tunnel, and what the office calls the cloud's services by.
@@ -106,13 +146,14 @@ impl Municipality {
 /// # Errors
 /// When the operating system gives no random bytes for the keys.
 pub fn municipalities() -> Result<Vec<Municipality>, DemoError> {
-    let one = |number: u8, tenant: &str, name: &str, register: [u8; 4]| -> Result<_, DemoError> {
+    let one = |number: u8, tenant: &str, name: &str, register: [u8; 4], kind: Kind| -> Result<_, DemoError> {
         let [a, b, c, _] = register;
         let office = |host: u8| Ipv4Addr::new(198, 51, 100, 16 * number + host);
         let on_vlan = |host: u8| Ipv4Addr::new(10, 254, 1, host);
         Ok(Municipality {
             tenant: tenant.to_owned(),
             name: name.to_owned(),
+            kind,
             router: Ipv4Addr::new(192, 0, 2, 10 + number),
             vlan: VlanTag::Single(2100 + u16::from(number)),
             office: Office {
@@ -139,9 +180,9 @@ pub fn municipalities() -> Result<Vec<Municipality>, DemoError> {
         })
     };
     Ok(vec![
-        one(1, "131016-chiyoda", "千代田区", [10, 10, 0, 10])?,
-        one(2, "131024-chuo", "中央区", [10, 10, 0, 10])?,
-        one(3, "011002-sapporo", "札幌市", [10, 20, 0, 10])?,
+        one(1, "131016-chiyoda", "千代田区", [10, 10, 0, 10], Kind::WireGuard)?,
+        one(2, "131024-chuo", "中央区", [10, 10, 0, 10], Kind::WireGuard)?,
+        one(3, "011002-sapporo", "札幌市", [10, 20, 0, 10], Kind::Ipsec)?,
     ])
 }
 

@@ -128,8 +128,12 @@ impl World {
 }
 
 fn work_for_a_while(place: &Place, router: &Router, services: &Services) -> (TenantReport, Vec<String>) {
-    let mut total =
-        TenantReport { tenant: place.municipality.tenant.clone(), kind: "wireguard", tunnel: "down", ..TenantReport::default() };
+    let mut total = TenantReport {
+        tenant: place.municipality.tenant.clone(),
+        kind: place.municipality.kind.label(),
+        tunnel: "down",
+        ..TenantReport::default()
+    };
     let (mut problems, end) = (Vec::new(), Instant::now() + WORK_FOR);
     if !router.state().is_up() {
         return (total, problems);

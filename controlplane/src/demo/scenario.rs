@@ -78,7 +78,7 @@ pub fn work(place: &Place, services: &Services, bytes: u64, problems: &mut Vec<S
     let pinged = ping(&desk, one.office.register, &one.canary(), PING_LENGTH).map_err(&mut note);
     TenantReport {
         tenant: one.tenant.clone(),
-        kind: "wireguard",
+        kind: one.kind.label(),
         tunnel: "up",
         tcp_bytes: transfers.iter().flatten().map(|transfer| transfer.bytes).sum(),
         tcp_sha256_ok: transfers.iter().all(|transfer| transfer.is_some_and(|transfer| transfer.sha256_ok)),

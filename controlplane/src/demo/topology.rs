@@ -14,10 +14,11 @@ use ipnetwork::Ipv4Network;
 
 use super::canary::{CanaryTap, CanaryWatch};
 use super::error::DemoError;
+use super::ipsec_line::{IPSEC_PORT, IpsecSettings};
 use super::links::{Links, MacAddress};
 use super::municipality::{Router, RouterSettings};
 use super::namespaces::Namespace;
-use super::plan::{ACCESS_GATEWAY, Municipality, RELAY_ACCESS, RELAY_UDP_PORT, TUNNEL_MTU};
+use super::plan::{ACCESS_GATEWAY, Kind, Municipality, RELAY_ACCESS, RELAY_IDENTITY, RELAY_UDP_PORT, TUNNEL_MTU};
 use super::raw_socket::RawSocket;
 use super::trunk::Splitter;
 
@@ -116,18 +117,33 @@ impl Topology {
         relay: SocketAddrV4,
     ) -> Result<Router, DemoError> {
         let lan = RawSocket::open(&self.access, &format!("hall{number}"))?;
+        let ipsec = (municipality.kind == Kind::Ipsec).then(|| ipsec_settings(municipality));
+        let port = if ipsec.is_some() { IPSEC_PORT } else { 0 };
+        let relay = if ipsec.is_some() { SocketAddrV4::new(*relay.ip(), IPSEC_PORT) } else { relay };
         let settings = RouterSettings {
             name: municipality.tenant.clone(),
             keys: municipality.keys.clone(),
             peer_public_key: relay_public_key,
             preshared_key: Some(municipality.preshared_key.clone()),
-            local: SocketAddrV4::new(municipality.router, 0),
+            ipsec,
+            local: SocketAddrV4::new(municipality.router, port),
             relay: Some(relay),
             persistent_keepalive_seconds: Some(25),
             gateway_mac: MacAddress::local(HALL_KIND, number),
             office_mac: MacAddress::local(OFFICE_KIND, number),
         };
         Router::start(&self.access, lan, &settings)
+    }
+}
+
+fn ipsec_settings(municipality: &Municipality) -> IpsecSettings {
+    let office = &municipality.office;
+    IpsecSettings {
+        identity: municipality.identity(),
+        relay_identity: RELAY_IDENTITY.to_owned(),
+        psk: municipality.preshared_text(),
+        office: vec![office.mynumber, office.lgwan_connected],
+        far: [office.register, office.documents, office.print_source].map(|address| network(address, 32)).to_vec(),
     }
 }
 

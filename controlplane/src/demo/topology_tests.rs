@@ -37,6 +37,7 @@ pub(in crate::demo) fn start_stand_in(topology: &Topology, keys: &KeyPair) -> St
             keys: keys.clone(),
             peer_public_key: plan.keys.public(),
             preshared_key: Some(plan.preshared_key.clone()),
+            ipsec: None,
             local,
             relay: None,
             persistent_keepalive_seconds: None,
@@ -52,10 +53,12 @@ pub(in crate::demo) fn start_stand_in(topology: &Topology, keys: &KeyPair) -> St
     StandIn { _routers: stand_in.0, _splitter: splitter, ports: stand_in.2 }
 }
 
-/// Three municipalities of which no address is translated: all three have the same register address.
+/// Three municipalities of which no address is translated: all three have the same register address. All speak WireGuard, as the
+/// stand-in does.
 pub(in crate::demo) fn untranslated() -> Vec<Municipality> {
     let mut all = municipalities().unwrap();
     for one in &mut all {
+        one.kind = Kind::WireGuard;
         one.cloud.register = one.office.register;
         one.cloud.documents = one.office.documents;
         one.cloud.print_server = one.office.print_source;

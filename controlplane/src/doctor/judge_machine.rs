@@ -33,6 +33,8 @@ pub fn judge(facts: &MachineFacts, needs: &Needs) -> Vec<Finding> {
         af_xdp(facts.has_af_xdp),
         nf_tables(facts.has_nf_tables),
         privileges(facts.capabilities),
+        confinement("landlock", facts.confinement.as_ref().map(|tried| tried.landlock.as_deref())),
+        confinement("seccomp", facts.confinement.as_ref().map(|tried| tried.seccomp.as_deref())),
         cpus(facts),
         steal(facts),
         clock(facts.clocksource.as_deref()),
@@ -93,6 +95,17 @@ fn privileges(capabilities: Option<u64>) -> Finding {
     finding("privileges", Verdict::Unseen, format!("this process lacks {}", names.join(", ")))
         .advice(format!("started like this, {consequence}; the service unit in configs/systemd grants them, and to see everything:"))
         .command("sudo chukei doctor")
+}
+
+/// Why the kernel lacks it, if it was tried and does.
+fn confinement(about: &'static str, lacking: Option<Option<&str>>) -> Finding {
+    match lacking {
+        None => finding(about, Verdict::Unseen, "not tried"),
+        Some(None) => finding(about, Verdict::Ok, "confines the relay"),
+        Some(Some(lacking)) => finding(about, Verdict::Problem, lacking)
+            .advice("the relay does not start without it, unless relay.yaml says that less protection is enough:")
+            .command("echo 'hardening: best-effort' >> /etc/chukei/relay.yaml"),
+    }
 }
 
 fn cpus(facts: &MachineFacts) -> Finding {

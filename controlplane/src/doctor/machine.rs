@@ -1,4 +1,5 @@
-//! What there is to see of the machine. Reads files below /proc and /sys, and asks for three things by sockets; changes nothing.
+//! What there is to see of the machine. Reads files below /proc and /sys, asks for three things by sockets, and confines
+//! two threads that end at once; changes nothing.
 
 use std::fs;
 use std::path::Path;
@@ -6,6 +7,9 @@ use std::path::Path;
 use dataplane::nic::inspect;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
+
+use crate::hardening::files::{self, Reach};
+use crate::hardening::system_calls;
 
 /// The machine as this process sees it. `None` is what could not be seen, unless a field says otherwise.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -38,6 +42,28 @@ pub struct MachineFacts {
     pub capabilities: Option<u64>,
     /// `net.core.bpf_jit_enable` is not 0.
     pub bpf_jit: Option<bool>,
+    /// What confines the relay's process.
+    pub confinement: Option<Confinement>,
+}
+
+/// Why the kernel does not confine the relay's process; `None` where it does.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Confinement {
+    /// Files out of its reach.
+    pub landlock: Option<String>,
+    /// System calls that it does not need.
+    pub seccomp: Option<String>,
+}
+
+impl Confinement {
+    /// Do to a thread that ends what the relay does to itself.
+    fn tried() -> Self {
+        let tried = |confine: fn() -> Result<(), String>| std::thread::spawn(confine).join().unwrap_or_else(|_| Err("it panics".into()));
+        Self {
+            landlock: tried(|| files::confine(&Reach::default()).map(drop).map_err(|lacking| lacking.to_string())).err(),
+            seccomp: tried(|| system_calls::confine().map_err(|lacking| lacking.to_string())).err(),
+        }
+    }
 }
 
 /// Reserved huge pages of the default size.
@@ -82,6 +108,7 @@ impl MachineFacts {
             memory_limit_bytes: line("/proc/self/cgroup").as_deref().and_then(memory_limit),
             capabilities: own_status.as_deref().and_then(capabilities),
             bpf_jit: word("/proc/sys/net/core/bpf_jit_enable").map(|value| value != "0"),
+            confinement: Some(Confinement::tried()),
         };
         if facts.isolated_cpus.is_none() && Path::new("/sys/devices/system/cpu").exists() {
             facts.isolated_cpus = Some(String::new());

@@ -5,7 +5,7 @@ use std::path::Path;
 use dataplane::nic::{Driver, inspect};
 
 use super::{Finding, Verdict};
-use crate::config::{self, Loaded, Purpose, RelayConfigModel, Severity, Vlan};
+use crate::config::{self, EndpointKind, Loaded, Purpose, RelayConfigModel, Severity, Vlan};
 use crate::ports::{self, DEFAULT_FRAMES};
 
 /// What the relay will take of the machine.
@@ -82,7 +82,10 @@ impl Request {
     pub fn of_configuration(path: &Path) -> Self {
         let Loaded { relay, problems, .. } = config::load(path, Purpose::Check);
         if let Some(relay) = relay {
-            return Self::of_model(&relay);
+            let mut request = Self::of_model(&relay);
+            // What only `run` refuses: files of keys and certificates that are not there.
+            request.findings.extend(secret_files(&config::load(path, Purpose::Run).problems, path));
+            return request;
         }
         let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
         let errors = if errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") };
@@ -105,7 +108,29 @@ impl Request {
             driver: ports::spec(port).driver,
         };
         let ports = relay.ports.iter().enumerate().map(port).collect();
-        let needs = Needs { frames: relay.frames.unwrap_or(DEFAULT_FRAMES), ports: relay.ports.len() };
-        Self { needs, ports, findings: Vec::new() }
+        let workers = u32::try_from(relay.workers).unwrap_or(u32::MAX);
+        let frames = relay.frames.unwrap_or(DEFAULT_FRAMES.saturating_mul(workers));
+        let needs = Needs { frames, ports: relay.ports.len() };
+        Self { needs, ports, findings: ipsec_paths(relay).collect() }
     }
+}
+
+/// What no look at this machine shows: whether firewalls on the way let IPsec pass.
+fn ipsec_paths(relay: &RelayConfigModel) -> impl Iterator<Item = Finding> {
+    let ipsec = relay.endpoints.iter().filter(|endpoint| matches!(endpoint.kind, EndpointKind::Ipsec(_)));
+    ipsec.map(|endpoint| {
+        let port = relay.port(endpoint.port);
+        let address = port.address.map_or_else(|| "its address".to_owned(), |network| network.ip().to_string());
+        Finding::new(&port.interface, "ipsec", Verdict::Unseen, format!("endpoint {} at {address}", endpoint.name))
+            .advice("firewalls between the routers and this address have to let UDP 500, UDP 4500 and IP protocol 50 (ESP) pass, both ways")
+    })
+}
+
+fn secret_files(problems: &[config::Problem], path: &Path) -> Option<Finding> {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let (first, count) = (errors.clone().next()?, errors.count());
+    let found = if count == 1 { "1 file is missing".to_owned() } else { format!("{count} files are missing") };
+    let finding = Finding::new("machine", "key_files", Verdict::Problem, found);
+    let advice = format!("the relay does not start: {}; see all of them:", first.message);
+    Some(finding.advice(advice).command(format!("chukei check -c {}", path.display())))
 }

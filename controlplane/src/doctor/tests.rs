@@ -3,7 +3,7 @@
 use dataplane::nic::Driver;
 use dataplane::nic::inspect::{AfXdpProbe, Feature, InterfaceFacts, Queues, Rings, XdpFeatures};
 
-use super::machine::{HugePages, LockedMemory, MachineFacts, capabilities, chosen, huge_pages, steal};
+use super::machine::{Confinement, HugePages, LockedMemory, MachineFacts, capabilities, chosen, huge_pages, steal};
 use super::request::{Needs, WantedPort};
 use super::{Finding, Probe, Verdict, judge_interface, judge_machine};
 
@@ -28,6 +28,7 @@ fn good_machine() -> MachineFacts {
         memory_limit_bytes: None,
         capabilities: Some(ENOUGH),
         bpf_jit: Some(true),
+        confinement: Some(Confinement::default()),
     }
 }
 
@@ -109,6 +110,7 @@ fn the_worst_machine_is_told_everything_at_once_with_the_commands_that_mend_it()
         memory_limit_bytes: Some(128 << 20),
         capabilities: Some(0),
         bpf_jit: Some(false),
+        confinement: Some(Confinement { landlock: Some("Landlock is switched off".into()), seccomp: Some("no filter".into()) }),
     };
     let findings = judge_machine::judge(&facts, &NEEDS);
     assert_eq!(
@@ -118,6 +120,8 @@ fn the_worst_machine_is_told_everything_at_once_with_the_commands_that_mend_it()
             "af_xdp: warning",
             "nf_tables: PROBLEM",
             "privileges: unseen",
+            "landlock: PROBLEM",
+            "seccomp: PROBLEM",
             "cpus: warning",
             "hypervisor: warning",
             "clocksource: warning",
@@ -275,4 +279,21 @@ fn what_is_read_from_proc_is_read_with_care() {
     let pages = huge_pages("HugePages_Total:       4\nHugePages_Free:        3\nHugepagesize:       2048 kB\n");
     assert_eq!(pages, Some(HugePages { total: 4, free: 3, size_kib: 2048 }));
     assert_eq!(huge_pages("MemTotal: 1 kB"), None);
+}
+
+#[test]
+fn a_configuration_is_asked_for_its_workers_frames_its_missing_keys_and_what_ipsec_needs_on_the_way() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("relay.yaml");
+    let relay = "relay: t\nports:\n  access: {interface: ens4, address: 192.0.2.1/24}\nendpoints:\n  \
+                 - {name: wg, port: access, wireguard: {listen: 51820, private_key_file: relay.key}}\n  \
+                 - {name: ipsec, port: access, ipsec: {}}\nworkers: 3\ntenants: '*-tenant.yaml'\n";
+    std::fs::write(&path, relay).expect("written");
+    let request = super::Request::of_configuration(&path);
+    assert_eq!(request.needs, Needs { frames: 3 * 16_384, ports: 1 }, "each worker has frames of its own");
+    let found: Vec<_> = request.findings.iter().map(|finding| (finding.subject.as_str(), finding.about, finding.verdict)).collect();
+    assert_eq!(found, [("ens4", "ipsec", Verdict::Unseen), ("machine", "key_files", Verdict::Problem)]);
+    let [ipsec, keys] = &request.findings[..] else { panic!("two") };
+    assert!(ipsec.found.contains("192.0.2.1") && ["UDP 500", "UDP 4500", "protocol 50"].iter().all(|word| ipsec.advice.contains(word)));
+    assert!(keys.advice.contains("relay.key") && keys.command.as_ref().is_some_and(|command| command.starts_with("chukei check")));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 
 use crate::config;
 
@@ -10,6 +10,9 @@ use crate::config;
 pub const JAPAN: &str = include_str!("../../../configs/municipalities.csv");
 
 const HEADER: &str = "code,prefecture,name,romaji";
+
+/// More lines with a fault than anybody reads at once.
+const MOST_FAULTS: usize = 20;
 
 /// A local government or an association of some.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,17 +30,24 @@ pub struct Body {
 /// Reads the list.
 ///
 /// # Errors
-/// The first line that is none of it, and why.
+/// Every line that is none of it, and why; of very many the first ones.
 pub fn parse(csv: &str) -> anyhow::Result<Vec<Body>> {
     let mut lines = csv.lines().map(|line| line.trim_end_matches('\r'));
     ensure!(lines.next() == Some(HEADER), "the first line of the list is `{HEADER}`");
     let mut seen = HashSet::new();
-    let mut bodies = Vec::new();
+    let (mut bodies, mut faults) = (Vec::new(), Vec::new());
     for (number, line) in (2..).zip(lines) {
-        let body = body(line).with_context(|| format!("line {number} of the list"))?;
-        ensure!(seen.insert(body.id.clone()), "line {number} of the list: {} stands there twice", body.id);
-        bodies.push(body);
+        match body(line) {
+            Ok(body) if seen.insert(body.id.clone()) => bodies.push(body),
+            Ok(body) => faults.push(format!("line {number}: {} stands there twice", body.id)),
+            Err(fault) => faults.push(format!("line {number}: {fault:#}")),
+        }
     }
+    if faults.len() > MOST_FAULTS {
+        let more = faults.split_off(MOST_FAULTS).len();
+        faults.push(format!("and {more} more lines"));
+    }
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
     ensure!(!bodies.is_empty(), "the list names nobody");
     Ok(bodies)
 }
@@ -102,6 +112,15 @@ mod tests {
             assert!(refused(lines).contains(said), "{lines}: {}", refused(lines));
         }
         assert!(parse("code;name").is_err());
+    }
+
+    #[test]
+    fn all_faults_are_named_at_once_and_of_very_many_the_first_ones() {
+        let refused = |lines: &str| format!("{:#}", parse(&format!("{HEADER}\n{lines}")).expect_err("a fault"));
+        let two = refused("011003,北海道,札幌市,sapporo-shi\n011002,北海道,札幌市,sapporo-shi\nnobody");
+        assert!(two.starts_with("line 2: ") && two.contains("\nline 4: "), "{two}");
+        let many = refused(&"nobody\n".repeat(25));
+        assert!(many.contains("line 21: ") && !many.contains("line 22: ") && many.ends_with("and 5 more lines"), "{many}");
     }
 
     #[test]

@@ -53,8 +53,12 @@ const INTERNAL: [&str; 5] = ["文書管理", "財務会計", "人事給与", "�
 #[must_use]
 pub fn relay_yaml(options: Options, written: Written) -> String {
     let Written { tenants, services, tunnels } = written;
+    let (endpoint, command) = match options.ipsec {
+        false => (format!("wireguard: {{listen: 51820, private_key_file: {RELAY_KEY}}}"), ""),
+        true => ("ipsec: {local_id: relay.example.jp}".to_owned(), " --ipsec"),
+    };
     format!(
-        r#"# For load tests only: written by `chukei generate --tenants {tenants} --services {each} --seed {seed}`. Every key, the relay's own
+        r#"# For load tests only: written by `chukei generate --tenants {tenants} --services {each} --seed {seed}{command}`. Every key, the relay's own
 # included, follows from the seed, so none of them is a secret. {tenants} tenants, {services} services, {tunnels} tunnels.
 # routers/ holds the private keys of the municipalities' ends.
 relay: load-test
@@ -65,7 +69,7 @@ ports:                                     # put this machine's NICs here
   cloud-b: {{interface: ens6}}
 
 endpoints:
-  - {{name: main, port: access, wireguard: {{listen: 51820, private_key_file: {RELAY_KEY}}}}}
+  - {{name: main, port: access, {endpoint}}}
 
 shared_addresses: [203.0.113.0/24]
 conventional_lgwan: [192.0.2.128/25]
@@ -87,15 +91,18 @@ pub struct Tenant<'a> {
     services: usize,
     plan: u8,
     has_preshared_key: bool,
+    /// The tunnels' kind.
+    ipsec: bool,
 }
 
 impl<'a> Tenant<'a> {
     /// The tenant at place `index` of the country.
     #[must_use]
-    pub fn new(body: &'a Body, index: usize, services: usize, seed: &Seed) -> Self {
+    pub fn new(body: &'a Body, index: usize, options: Options, seed: &Seed) -> Self {
         let plan = seed.choose("plan", &body.id, PLANS);
-        let has_preshared_key = seed.choose("psk", &body.id, 2) == 0;
-        Self { body, size: Size::of(body), vlan: FIRST_VLAN + index, services, plan, has_preshared_key }
+        let Options { services, ipsec, .. } = options;
+        let has_preshared_key = ipsec || seed.choose("psk", &body.id, 2) == 0;
+        Self { body, size: Size::of(body), vlan: FIRST_VLAN + index, services, plan, has_preshared_key, ipsec }
     }
 
     /// The tenant's unique name.
@@ -116,7 +123,13 @@ impl<'a> Tenant<'a> {
         if tunnel == "main" { self.body.id.clone() } else { format!("{}.{tunnel}", self.body.id) }
     }
 
-    /// The file of a tunnel's preshared key, relative to relay.yaml; half of the tenants have one.
+    /// Whether the routers have key pairs, which IPsec with preshared keys does without.
+    #[must_use]
+    pub fn has_key_pairs(&self) -> bool {
+        !self.ipsec
+    }
+
+    /// The file of a tunnel's preshared key, relative to relay.yaml; half of the tenants with WireGuard have one.
     #[must_use]
     pub fn preshared_key_file(&self, tunnel: &str) -> Option<String> {
         self.has_preshared_key.then(|| format!("{KEYS}/{}.psk", self.key_owner(tunnel)))
@@ -125,7 +138,9 @@ impl<'a> Tenant<'a> {
     /// The tenant file.
     #[must_use]
     pub fn yaml(&self, seed: &Seed) -> String {
-        let mut yaml = format!("# For load tests only; see relay.yaml.\ntenant: {}\nname: {}\n", self.id(), self.body.name);
+        // A name is whatever the list has; JSON's strings are YAML's too.
+        let name = serde_json::Value::from(self.body.name.as_str());
+        let mut yaml = format!("# For load tests only; see relay.yaml.\ntenant: {}\nname: {name}\n", self.id());
         self.push_tunnels(&mut yaml, seed);
         let lines = [self.office(), self.clouds(), self.service_list(), self.sources(), self.callbacks(), self.limits()];
         lines.iter().for_each(|lines| yaml.push_str(lines));
@@ -135,7 +150,12 @@ impl<'a> Tenant<'a> {
     fn push_tunnels(&self, yaml: &mut String, seed: &Seed) {
         yaml.push_str("\ntunnels:\n");
         for tunnel in self.tunnels() {
-            let public = seed.private_key(&self.key_owner(tunnel)).public();
+            let owner = self.key_owner(tunnel);
+            if self.ipsec {
+                line(yaml, format_args!("  {tunnel}: {{endpoint: main, ipsec: {{remote_id: \"{owner}\", psk_file: {KEYS}/{owner}.psk}}}}"));
+                continue;
+            }
+            let public = seed.private_key(&owner).public();
             let psk = self.preshared_key_file(tunnel).map_or_else(String::new, |file| format!(", preshared_key_file: {file}"));
             line(yaml, format_args!("  {tunnel}: {{endpoint: main, wireguard: {{public_key: \"{public}\"{psk}}}}}"));
         }

@@ -45,6 +45,8 @@ pub struct Options {
     pub services: usize,
     /// Everything that is chosen, keys included, follows from it.
     pub seed: u64,
+    /// IPsec tunnels with preshared keys in place of WireGuard's.
+    pub ipsec: bool,
 }
 
 /// What was written.
@@ -54,7 +56,7 @@ pub struct Written {
     pub tenants: usize,
     /// Services in all of them.
     pub services: usize,
-    /// Tunnels, each with the private key of its router.
+    /// Tunnels, each with the private key of its router (IPsec: with its preshared key).
     pub tunnels: usize,
 }
 
@@ -69,9 +71,11 @@ pub fn write(directory: &Path, listed: &[Body], options: Options) -> anyhow::Res
     prepare(directory)?;
     let seed = Seed(options.seed);
     let mut written = Written { tenants: 0, services: 0, tunnels: 0 };
-    new_file(&directory.join(files::RELAY_KEY), &seed.private_key("relay").base64(), 0o600)?;
+    if !options.ipsec {
+        new_file(&directory.join(files::RELAY_KEY), &seed.private_key("relay").base64(), 0o600)?;
+    }
     for (index, body) in bodies::chosen(listed, count).iter().enumerate() {
-        let tenant = Tenant::new(body, index, options.services, &seed);
+        let tenant = Tenant::new(body, index, options, &seed);
         write_tenant(directory, &tenant, &seed)?;
         written.tenants += 1;
         written.services += options.services;
@@ -96,7 +100,9 @@ fn prepare(directory: &Path) -> anyhow::Result<()> {
 fn write_tenant(directory: &Path, tenant: &Tenant<'_>, seed: &Seed) -> anyhow::Result<()> {
     for tunnel in tenant.tunnels() {
         let owner = tenant.key_owner(tunnel);
-        new_file(&directory.join(ROUTERS).join(format!("{owner}.key")), &seed.private_key(&owner).base64(), 0o600)?;
+        if tenant.has_key_pairs() {
+            new_file(&directory.join(ROUTERS).join(format!("{owner}.key")), &seed.private_key(&owner).base64(), 0o600)?;
+        }
         if let Some(file) = tenant.preshared_key_file(tunnel) {
             new_file(&directory.join(file), &seed.preshared_key(&owner).base64(), 0o600)?;
         }

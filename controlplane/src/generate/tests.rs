@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{self, Class, Loaded, Purpose, RelayConfigModel, SourceTranslation};
 
 fn options(tenants: Option<usize>, services: usize) -> Options {
-    Options { tenants, services, seed: 1 }
+    Options { tenants, services, seed: 1, ipsec: false }
 }
 
 fn generated(options: Options) -> (tempfile::TempDir, Written) {
@@ -45,6 +45,22 @@ fn the_whole_country_passes_with_neither_errors_nor_warnings() {
     assert_eq!(relay.tenants.len(), 1_788);
     assert_eq!(relay.tenants.iter().map(|tenant| tenant.services.len()).sum::<usize>(), 35_760);
     assert_eq!(relay.tenants.iter().map(|tenant| tenant.tunnels.len()).sum::<usize>(), written.tunnels);
+}
+
+#[test]
+fn a_country_with_ipsec_passes_as_well_and_needs_no_key_pairs() {
+    let (directory, written) = generated(Options { ipsec: true, ..options(Some(60), 20) });
+    let relay = accepted(directory.path());
+    let tunnels = relay.tenants.iter().flat_map(|tenant| &tenant.tunnels);
+    let identities: HashSet<String> = tunnels
+        .map(|tunnel| match &tunnel.kind {
+            config::TunnelKind::Ipsec(ipsec) => ipsec.remote_id.to_string(),
+            config::TunnelKind::WireGuard { .. } => panic!("another kind"),
+        })
+        .collect();
+    assert_eq!(identities.len(), written.tunnels);
+    let extensions = |wanted: &str| files_of(directory.path()).keys().filter(|path| path.extension().is_some_and(|e| e == wanted)).count();
+    assert_eq!((extensions("psk"), extensions("key")), (written.tunnels, 0));
 }
 
 #[test]
@@ -115,7 +131,7 @@ fn private_and_preshared_keys_are_readable_by_their_owner_only_and_belong_to_the
         let file = directory.path().join(format!("routers/{}.key", tenant.id));
         let private = config::read_key(&file).expect("a key");
         let public = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*private));
-        let config::TunnelKind::WireGuard { public_key, .. } = &tenant.tunnels[0].kind;
+        let config::TunnelKind::WireGuard { public_key, .. } = &tenant.tunnels[0].kind else { panic!("another kind") };
         assert_eq!(public.as_bytes(), public_key, "{}", tenant.id);
     }
 }

@@ -7,6 +7,10 @@ use dataplane::router_config::WorkerId;
 use dataplane::time::Instant;
 
 fn page(router: &RouterConfig) -> String {
+    page_with(router, &IpsecScrape::default())
+}
+
+fn page_with(router: &RouterConfig, ipsec: &IpsecScrape) -> String {
     let moment = time::macros::datetime!(2026-12-01 09:00 +9);
     let nic = NicDescription {
         driver: "af_packet",
@@ -26,11 +30,91 @@ fn page(router: &RouterConfig) -> String {
         started: moment,
         generation: 3,
         last_reload: (true, moment),
+        ipsec,
     })
 }
 
 fn value<'a>(page: &'a str, series: &str) -> Option<&'a str> {
     page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+}
+
+/// One tunnel whose peer uses the previous key, after one failure.
+fn ipsec() -> IpsecScrape {
+    use ike::{ChildStatus, Encapsulation, Failure, IkeStatus, PeerName, PeerState, PeerStatus};
+    let now = ike::Instant::from_secs(1);
+    let peer = "198.51.100.7:4500".parse().expect("an address");
+    let ike = IkeStatus {
+        initiator_spi: 1,
+        responder_spi: 2,
+        initiator: false,
+        peer,
+        peer_behind_nat: true,
+        we_behind_nat: false,
+        fragmentation: true,
+        suite: "aes256-sha256-modp2048".into(),
+        psk_index: Some(1),
+        established: now,
+        rekey_at: now,
+        last_heard: now,
+    };
+    let child = ChildStatus {
+        inbound_spi: 256,
+        outbound_spi: 257,
+        suite: "aes256-sha256".into(),
+        encapsulation: Encapsulation::Udp { peer },
+        selectors: Vec::new(),
+        established: now,
+        rekey_at: now,
+    };
+    let name = PeerName { tenant: "b".into(), tunnel: "main".into() };
+    let mut failures = ike::counters::FailureCounts::default();
+    failures.count(Failure::AuthenticationFailed);
+    let status = PeerStatus {
+        name,
+        state: PeerState::Up,
+        since: now,
+        ike: Some(ike),
+        children: vec![child],
+        last_error: None,
+        failures,
+        next_try: None,
+    };
+    let mut scrape = IpsecScrape { statuses: vec![status], certificates: vec![("relay.pem".into(), 1_800_000_000)], ..Default::default() };
+    scrape.counters.engine.half_open = 3;
+    scrape.counters.engine.rekeys_child = 4;
+    scrape.counters.engine.failures.count(Failure::AuthenticationFailed);
+    (0..7).for_each(|_| scrape.counters.engine.unproven_failures.count(Failure::UnknownIdentity));
+    scrape
+}
+
+#[test]
+fn an_auditor_sees_which_ciphers_are_in_use_and_an_operator_who_has_the_old_key() {
+    let router = router([tenant("a")]);
+    router.tenants[0].tunnel_counters[0].up.set(1);
+    let page = page_with(&router, &ipsec());
+    let suites: Vec<&str> = page.lines().filter(|line| line.starts_with("chukei_tunnel_suite_info{")).collect();
+    assert_eq!(
+        suites,
+        [
+            r#"chukei_tunnel_suite_info{tenant="a",tunnel="main",kind="wireguard",key_exchange="chacha20poly1305-blake2s-x25519",packets="chacha20poly1305-blake2s-x25519"} 1"#,
+            r#"chukei_tunnel_suite_info{tenant="b",tunnel="main",kind="ipsec",key_exchange="aes256-sha256-modp2048",packets="aes256-sha256"} 1"#,
+        ]
+    );
+    assert_eq!(value(&page, r#"chukei_tunnel_previous_psk{tenant="b",tunnel="main"}"#), Some("1"));
+    assert_eq!(value(&page, r#"chukei_certificate_expiry_timestamp_seconds{file="relay.pem"}"#), Some("1800000000"));
+    assert_eq!(value(&page, "chukei_ike_half_open"), Some("3"));
+    assert_eq!(value(&page, r#"chukei_ike_rekeys_total{kind="child"}"#), Some("4"));
+}
+
+#[test]
+fn every_failure_of_key_exchange_is_listed_for_the_relay_and_those_that_occurred_for_a_tunnel() {
+    let page = page_with(&router([tenant("a")]), &ipsec());
+    let lines = |name: &str| page.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines("chukei_ike_failures_total{").len(), ike::Failure::ALL.len());
+    assert_eq!(lines("chukei_ike_unproven_failures_total{").len(), ike::Failure::ALL.len());
+    assert_eq!(value(&page, r#"chukei_ike_unproven_failures_total{reason="unknown_identity"}"#), Some("7"));
+    let expected = r#"chukei_tunnel_ike_failures_total{tenant="b",tunnel="main",reason="authentication_failed"} 1"#;
+    assert_eq!(lines("chukei_tunnel_ike_failures_total{"), [expected]);
 }
 
 #[test]
@@ -46,7 +130,7 @@ fn promtool_finds_nothing_to_complain_about() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("promtool is installed (Debian: prometheus)");
-    promtool.stdin.take().expect("piped").write_all(page(&router).as_bytes()).expect("written");
+    promtool.stdin.take().expect("piped").write_all(page_with(&router, &ipsec()).as_bytes()).expect("written");
     let output = promtool.wait_with_output().expect("ended");
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.is_empty(), "{said}");

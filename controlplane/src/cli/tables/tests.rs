@@ -21,6 +21,7 @@ fn tunnel(state: &str, reason: &str) -> TunnelRow {
         handshakes: 0,
         office_to_cloud: Traffic { packets: 3, bytes: 1_234_567 },
         cloud_to_office: Traffic::default(),
+        ipsec: None,
     }
 }
 
@@ -60,6 +61,8 @@ fn a_tenant_shows_its_rate_and_what_it_lost_for_sending_more() {
         tunnels_configured: 1,
         sessions: 3,
         sessions_limit: 20_000,
+        ports: 2,
+        ports_limit: 20_000,
         office_to_cloud: Traffic::default(),
         cloud_to_office: Traffic::default(),
         dropped_packets: throttled + 1,
@@ -76,11 +79,11 @@ fn a_tenant_shows_its_rate_and_what_it_lost_for_sending_more() {
         row("d", None, None, 0),
     ];
     insta::assert_snapshot!(tenants(&answer(rows.to_vec())), @r"
-    TENANT  NAME  TUNNELS UP  SESSIONS  PACKETS TO CLOUD  PACKETS TO OFFICE  DROPPED  RATE              QUEUED  THROTTLED  ISOLATED
-    a       町           1/1  3/20,000                 0                  0    1,235  50Mbit..1500Mbit      12      1,234  -
-    b       町           1/1  3/20,000                 0                  0        1  2Gbit..               12          0  -
-    c       町           1/1  3/20,000                 0                  0        1  ..100kbit             12          0  -
-    d       町           1/1  3/20,000                 0                  0        1  -                     12          0  -
+    TENANT  NAME  TUNNELS UP  SESSIONS     PORTS  PACKETS TO CLOUD  PACKETS TO OFFICE  DROPPED  RATE              QUEUED  THROTTLED  ISOLATED
+    a       町           1/1  3/20,000  2/20,000                 0                  0    1,235  50Mbit..1500Mbit      12      1,234  -
+    b       町           1/1  3/20,000  2/20,000                 0                  0        1  2Gbit..               12          0  -
+    c       町           1/1  3/20,000  2/20,000                 0                  0        1  ..100kbit             12          0  -
+    d       町           1/1  3/20,000  2/20,000                 0                  0        1  -                     12          0  -
     ");
 }
 
@@ -149,4 +152,114 @@ fn a_finding_says_what_to_do_and_the_command_stands_on_a_line_of_its_own() {
             ip link set dev ens5 mtu 1504
     ens5   link  ok       1500
     "#);
+}
+
+/// An IPsec tunnel behind address translation, and what failed before it came up.
+fn ipsec_tunnel() -> TunnelRow {
+    use crate::api::rows::{IkeErrorRow, IpsecRow, IpsecSaRow};
+    let sa = |inbound: &str, in_use, rekey_at| IpsecSaRow {
+        inbound_spi: inbound.into(),
+        outbound_spi: "1a2b3c4d".into(),
+        suite: "aes256-sha256".into(),
+        encapsulation: "udp".into(),
+        in_use,
+        selectors: vec!["198.51.100.16-198.51.100.31 <-> 203.0.113.10".into()],
+        established: datetime!(2026-12-01 08:30 +9),
+        rekey_at,
+        office_to_cloud: Traffic { packets: 10, bytes: 12_345 },
+        cloud_to_office: Traffic { packets: 9, bytes: 1_234 },
+    };
+    let ipsec = IpsecRow {
+        phase: "up".into(),
+        since: datetime!(2026-12-01 08:30 +9),
+        policy: "cryptrec".into(),
+        suite: Some("aes256-sha256-modp2048".into()),
+        opened_by: Some("peer".into()),
+        peer: Some("198.51.100.7:4500".parse().expect("an address")),
+        nat: Some("peer".into()),
+        ike_spis: Some(["0011223344556677".into(), "8899aabbccddeeff".into()]),
+        psk: Some("previous".into()),
+        established: Some(datetime!(2026-12-01 08:30 +9)),
+        rekey_at: Some(datetime!(2026-12-01 16:00 +9)),
+        sas: vec![sa("c0ffee02", true, datetime!(2026-12-01 09:41 +9)), sa("c0ffee01", false, datetime!(2026-12-01 09:00:03 +9))],
+        last_error: Some(IkeErrorRow {
+            at: datetime!(2026-12-01 08:29 +9),
+            reason: "no_ike_proposal".into(),
+            words: "the peer offers only group modp1024; policy `cryptrec` needs modp2048 or better".into(),
+            remedy: "on a Yamaha RTX: ipsec ike group 1 modp2048".into(),
+            proven: true,
+        }),
+        next_try: None,
+    };
+    let peer = ipsec.peer;
+    TunnelRow { kind: "ipsec".into(), peer, ipsec: Some(ipsec), ..tunnel("up", "") }
+}
+
+#[test]
+fn an_ipsec_tunnel_shows_suites_spis_and_the_last_error_below_its_row_within_120_characters() {
+    let table = tunnels(&answer(vec![ipsec_tunnel()]));
+    insta::assert_snapshot!(table, @r"
+    TENANT          TUNNEL  KIND   STATE  SINCE     PEER               HANDSHAKE  HEARD    BYTES TO CLOUD  BYTES TO OFFICE
+    131016-chiyoda  main    ipsec  up     3 m 12 s  198.51.100.7:4500  never      5 s ago       1,234,567                0
+        IKE aes256-sha256-modp2048 (cryptrec), NAT at the peer, previous key, rekey in 7 h 0 m
+        ESP aes256-sha256 in UDP, SPI in c0ffee02 (12,345 bytes), out 1a2b3c4d (1,234 bytes), rekey in 41 m 0 s
+        ESP aes256-sha256 in UDP, SPI in c0ffee01 (12,345 bytes), out 1a2b3c4d (1,234 bytes), rekey in 3 s, not used to send
+        last error 31 m 0 s ago: the peer offers only group modp1024; policy `cryptrec` needs modp2048 or better
+          on a Yamaha RTX: ipsec ike group 1 modp2048
+    ");
+    assert!(table.lines().skip(2).all(|line| line.chars().count() <= 120), "{table}");
+}
+
+#[test]
+fn a_tunnel_that_never_came_up_says_what_is_tried_and_when() {
+    let mut row = ipsec_tunnel();
+    let ipsec = row.ipsec.as_mut().expect("there");
+    (ipsec.sas, ipsec.suite, ipsec.psk, ipsec.phase) = (Vec::new(), None, None, "connecting".into());
+    ipsec.next_try = Some(datetime!(2026-12-01 09:00:20 +9));
+    row.state = "down".into();
+    row.reason = "the peer does not answer: check the line.".into();
+    insta::assert_snapshot!(tunnels(&answer(vec![row])), @r"
+    TENANT          TUNNEL  KIND   STATE  SINCE     PEER               HANDSHAKE  HEARD    BYTES TO CLOUD  BYTES TO OFFICE
+    131016-chiyoda  main    ipsec  down   3 m 12 s  198.51.100.7:4500  never      5 s ago       1,234,567                0
+        the peer does not answer: check the line.
+        IKE connecting; the relay calls again in 20 s
+    ");
+}
+
+#[test]
+fn the_last_negotiation_is_told_from_what_was_proposed_to_why_it_failed() {
+    use crate::api::rows::{IkeErrorRow, NegotiationRow};
+    let row = NegotiationRow {
+        at: datetime!(2026-12-01 08:29 +9),
+        address: "198.51.100.7:500".parse().expect("an address"),
+        tenant: None,
+        tunnel: None,
+        opened_by: "peer".into(),
+        claimed: Some("chiyoda".into()),
+        proposed: vec!["aes256-sha256-modp1024".into(), "3des-sha1-modp1024".into()],
+        accepted: vec!["aes256gcm16-prfsha384-ecp384".into(), "aes256-sha256-modp2048".into()],
+        child_proposed: Vec::new(),
+        child_accepted: Vec::new(),
+        selectors_proposed: Vec::new(),
+        steps: vec!["IKE_SA_INIT request received".into(), "answered NO_PROPOSAL_CHOSEN".into()],
+        error: Some(IkeErrorRow {
+            at: datetime!(2026-12-01 08:29 +9),
+            reason: "no_ike_proposal".into(),
+            words: "the peer offers only group modp1024".into(),
+            remedy: "on a Yamaha RTX: ipsec ike group 1 modp2048\u{1b}[2J".into(),
+            proven: false,
+        }),
+    };
+    insta::assert_snapshot!(negotiations(&answer(vec![row])), @r"
+    nobody's as far as is known with 198.51.100.7:500, opened by the peer, 31 m 0 s ago (2026-12-01T08:29:00+09:00)
+      claims to be    chiyoda
+      IKE proposed    aes256-sha256-modp1024
+                      3des-sha1-modp1024
+      IKE accepted    aes256gcm16-prfsha384-ecp384
+                      aes256-sha256-modp2048
+      steps           IKE_SA_INIT request received
+                      answered NO_PROPOSAL_CHOSEN
+      failed          the peer offers only group modp1024 (no_ike_proposal)
+      remedy          on a Yamaha RTX: ipsec ike group 1 modp2048\u{1b}[2J
+    ");
 }

@@ -17,7 +17,30 @@ pub struct Service {
     pub attachment: AttachmentIndex,
     pub destinations: ServiceDestinations,
     pub allow: Vec<Allow>,
+    pub filtering: Filtering,
     pub governance: Governance,
+}
+
+/// Which packets from the cloud may begin a session under a mapping that the office made (RFC 4787 section 5). In `napt` pools only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Filtering {
+    EndpointIndependent,
+    #[default]
+    AddressDependent,
+    AddressAndPortDependent,
+}
+
+impl Filtering {
+    pub const ALL: [Filtering; 3] = [Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent];
+
+    /// As the configuration spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Filtering::EndpointIndependent => "endpoint-independent",
+            Filtering::AddressDependent => "address-dependent",
+            Filtering::AddressAndPortDependent => "address-and-port-dependent",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnetwork::Ipv4Network;
 
-use super::{AttachmentIndex, Callback, EndpointIndex, PortIndex, Service, Source, SourceTranslation};
+use super::{AttachmentIndex, Callback, EndpointIndex, IpsecTunnel, PortIndex, Service, Source, SourceTranslation};
 
 /// A municipality or association.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub struct Tenant {
     pub id: String,
     /// The name for people, e.g. 千代田区.
     pub name: String,
+    /// The first that can carry data is used; the preferred one is the first of them.
     pub tunnels: Vec<Tunnel>,
     /// Classes that the tenant has, each with its source prefixes inside the tunnels.
     pub classes: Vec<ClassPrefixes>,
@@ -38,6 +39,14 @@ impl Tenant {
     pub fn office_prefixes(&self, class: Class) -> &[Ipv4Network] {
         let found = self.classes.iter().find(|entry| entry.class == class);
         found.map_or(&[], |entry| &entry.prefixes)
+    }
+
+    /// The policy of an IPsec tunnel, as people write it; `-` where there is none.
+    pub fn crypto_policy(&self, tunnel: &str) -> String {
+        match self.tunnels.iter().find(|found| found.name == tunnel).map(|tunnel| &tunnel.kind) {
+            Some(TunnelKind::Ipsec(ipsec)) => ipsec.policy.to_string(),
+            _ => "-".to_owned(),
+        }
     }
 
     pub fn source(&self, class: Class, attachment: AttachmentIndex) -> Option<&SourceTranslation> {
@@ -94,6 +103,7 @@ pub enum TunnelKind {
         /// Seconds.
         persistent_keepalive: Option<NonZeroU16>,
     },
+    Ipsec(Box<IpsecTunnel>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +146,8 @@ impl fmt::Display for Vlan {
 pub struct Limits {
     /// 1 to 200,000.
     pub sessions: u32,
+    /// Ports of `napt` pools in use at one time, 1 to 200,000; as many as sessions where the file names none.
+    pub ports: u32,
     /// 1 to 5,000.
     pub new_sessions_per_second: u32,
 }
@@ -151,6 +163,6 @@ pub struct Rate {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { sessions: 20_000, new_sessions_per_second: 500 }
+        Limits { sessions: 20_000, ports: 20_000, new_sessions_per_second: 500 }
     }
 }

@@ -222,6 +222,24 @@ fn kept_office_addresses_that_hold_a_pool() {
 }
 
 #[test]
+fn a_hairpin_to_anything_but_the_pool_of_its_own_class() {
+    let found = problems_after(&[(CHUO, "private: 10.10.0.10", "private: 10.254.1.9, hairpin: true")]);
+    assert_eq!(found, NOTHING);
+    let found = problems_after(&[(CHUO, "private: 10.10.0.10", "private: 10.10.0.10, hairpin: true")]);
+    assert_eq!(
+        found,
+        ["error: tenants/chuo.yaml:8:87 services[0].hairpin: 10.10.0.10 is not in a `napt` pool of class `mynumber` on this cloud"]
+    );
+    let found = problems_after(&[(CHIYODA, "private: [10.10.4.0/24]", "private: [10.254.1.8/30], hairpin: true")]);
+    assert_eq!(
+        found,
+        [
+            "error: tenants/chiyoda.yaml:13:77 services[2].hairpin: 10.254.1.8/30 is not in a `napt` pool of class `lgwan-connected` on this cloud"
+        ]
+    );
+}
+
+#[test]
 fn a_service_at_an_address_of_the_pool() {
     let found = problems_after(&[(CHUO, "private: 10.10.0.10", "private: 10.254.1.9")]);
     assert_eq!(

@@ -27,9 +27,9 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(relay.state, Path::new("/var/lib/chukei"));
     assert_eq!((relay.frames, relay.metrics.clone(), relay.api.clone()), (None, None, None));
     let chuo = relay.tenant("131024-chuo").expect("there");
-    assert_eq!(chuo.limits, Limits { sessions: 20_000, new_sessions_per_second: 500 });
+    assert_eq!(chuo.limits, Limits { sessions: 20_000, ports: 20_000, new_sessions_per_second: 500 });
     assert_eq!(chuo.tunnels[0].mtu, 1_440, "1,500 less 60 for WireGuard over IPv4");
-    let EndpointKind::WireGuard { private_key_file, .. } = &relay.endpoints[0].kind;
+    let EndpointKind::WireGuard { private_key_file, .. } = &relay.endpoints[0].kind else { panic!("another kind") };
     assert_eq!(*private_key_file, fixture.path("keys/relay.key"), "relative to the relay file");
 }
 
@@ -49,6 +49,25 @@ fn every_reading_of_a_rule_is_typed() {
     assert_eq!(chiyoda.callbacks[0].called_address(), std::net::Ipv4Addr::new(10, 254, 1, 30));
     assert_eq!(chiyoda.attachment(only).vlan, Vlan::Single(2_101));
     assert_eq!(chiyoda.office_prefixes(Class::LgwanConnected), [network("198.51.100.24/29")]);
+}
+
+#[test]
+fn a_service_filters_as_it_says_else_as_its_tenant_says_else_by_address() {
+    let filtering = |fixture: &Fixture| tenant(fixture, "131024-chuo").services[0].filtering;
+    assert_eq!(filtering(&Fixture::new()), Filtering::AddressDependent);
+    let fixture = Fixture::new().edit("tenants/chuo.yaml", "source:", "filtering: endpoint-independent\nsource:");
+    assert_eq!(filtering(&fixture), Filtering::EndpointIndependent);
+    let fixture = fixture.edit("tenants/chuo.yaml", "icmp]}", "icmp], filtering: address-and-port-dependent}");
+    assert_eq!(filtering(&fixture), Filtering::AddressAndPortDependent);
+}
+
+#[test]
+fn as_many_ports_as_sessions_unless_the_file_says_otherwise() {
+    let limits = |text: &str| {
+        tenant(&Fixture::new().edit("tenants/chuo.yaml", "source:", &format!("limits: {{{text}}}\nsource:")), "131024-chuo").limits
+    };
+    assert_eq!(limits("sessions: 7"), Limits { sessions: 7, ports: 7, new_sessions_per_second: 500 });
+    assert_eq!(limits("sessions: 7, ports: 3"), Limits { sessions: 7, ports: 3, new_sessions_per_second: 500 });
 }
 
 #[test]

@@ -2,9 +2,12 @@
 //! and the examples.
 
 mod address_rules;
+mod certificate_files;
 mod examples;
 mod fixture;
 mod hostile;
+mod ipsec_files;
+mod ipsec_rules;
 mod key_files;
 mod language;
 mod relay_rules;

@@ -227,3 +227,18 @@ fn a_name_that_no_metric_label_should_carry() {
     let found = problems_after(&[(RELAY, "relay: tokyo-1", "relay: 'tokyo 1'")]);
     assert_eq!(found, ["error: relay.yaml:1:8 relay: `tokyo 1` is not a name for commands and metrics"]);
 }
+
+#[test]
+fn less_hardening_is_asked_for_by_name() {
+    let found = problems_after(&[(RELAY, "shared_addresses", "hardening: 'off'\nshared_addresses")]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("relay.yaml:7:12 hardening: ") && found[0].contains("required or best-effort"), "{found:?}");
+    assert_eq!(problems_after(&[(RELAY, "shared_addresses", "hardening: best-effort\nshared_addresses")]), NOTHING);
+}
+
+#[test]
+fn frames_that_leave_a_worker_nothing_to_work_with() {
+    let found = problems_after(&[(RELAY, "shared_addresses", "workers: 2\nframes: 2047\nshared_addresses")]);
+    assert_eq!(found, ["error: relay.yaml:8:9 frames: 2047 frames are too few for 2 workers"]);
+    assert_eq!(problems_after(&[(RELAY, "shared_addresses", "workers: 2\nframes: 2048\nshared_addresses")]), NOTHING);
+}

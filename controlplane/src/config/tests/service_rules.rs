@@ -201,6 +201,29 @@ fn entries_of_allow_that_are_none() {
 }
 
 #[test]
+fn filterings_that_are_none() {
+    let found = problems_after(&[(CHUO, "icmp]}", "icmp], filtering: address-depended}"), (CHUO, "source:", "filtering: 1\nsource:")]);
+    assert_eq!(
+        found,
+        [
+            "error: tenants/chuo.yaml:8:113 services[0].filtering: unknown filtering `address-depended`",
+            "error: tenants/chuo.yaml:9:12 filtering: expected a filtering, found the number 1"
+        ]
+    );
+}
+
+#[test]
+fn a_filtering_where_the_source_is_no_pool() {
+    let found = problems_after(&[(CHUO, "icmp]}", "icmp], filtering: endpoint-independent}"), (CHUO, "{napt: [10.254.1.8/30]}", "keep")]);
+    assert_eq!(
+        found,
+        ["error: tenants/chuo.yaml:8:113 services[0].filtering: filters nothing: the source of class `mynumber` is no `napt` pool"]
+    );
+    let found = problems_after(&[(CHUO, "source:", "filtering: endpoint-independent\nsource:"), (CHUO, "{napt: [10.254.1.8/30]}", "keep")]);
+    assert_eq!(found, NOTHING, "the tenant's default speaks of the pools that there are");
+}
+
+#[test]
 fn two_rules_of_one_name() {
     let found = problems_after(&[(CHIYODA, "name: 帳票", "name: 税")]);
     assert_eq!(found, ["error: tenants/chiyoda.yaml:18:12 callbacks[0].name: the name `税` is taken by another service or callback"]);

@@ -207,7 +207,9 @@ fn limits_out_of_range() {
     );
     let found = problems_after(&[(CHUO, "source:", "limits: {sessions: 200001}\nsource:")]);
     assert_eq!(found, ["error: tenants/chuo.yaml:9:20 limits.sessions: 200001 is out of range: the number of sessions is 1 to 200000"]);
-    let found = problems_after(&[(CHUO, "source:", "limits: {sessions: 200000, new_sessions_per_second: 5000}\nsource:")]);
+    let found = problems_after(&[(CHUO, "source:", "limits: {ports: 0}\nsource:")]);
+    assert_eq!(found, ["error: tenants/chuo.yaml:9:17 limits.ports: 0 is out of range: the number of ports is 1 to 200000"]);
+    let found = problems_after(&[(CHUO, "source:", "limits: {sessions: 200000, ports: 200000, new_sessions_per_second: 5000}\nsource:")]);
     assert_eq!(found, NOTHING);
 }
 

@@ -11,6 +11,7 @@ pub(super) fn check(tenants: &Tenants<'_>, problems: &mut Problems) {
     check_unique("tenant", tenants.facts.iter().filter_map(|tenant| tenant.id.given()), problems);
     check_vlans(tenants, problems);
     check_public_keys(tenants, problems);
+    check_identities(tenants, problems);
 }
 
 fn check_vlans(tenants: &Tenants<'_>, problems: &mut Problems) {
@@ -32,6 +33,19 @@ fn check_public_keys(tenants: &Tenants<'_>, problems: &mut Problems) {
             problems
                 .error(&key.at, "this public key is another tunnel's already")
                 .help(format!("{} has it: each tunnel needs a key pair of its own", first.place()));
+        }
+    }
+}
+
+/// Who proves to be an identity gets into the tunnel that expects it: it must be one tunnel, of one tenant.
+fn check_identities(tenants: &Tenants<'_>, problems: &mut Problems) {
+    let mut seen: HashMap<(&str, String), &At> = HashMap::new();
+    for tunnel in tenants.facts.iter().flat_map(|tenant| &tenant.ipsec) {
+        let (Some(endpoint), Some(identity)) = (&tunnel.endpoint, &tunnel.remote_id) else { continue };
+        if let Some(first) = seen.insert((endpoint, identity.value.folded()), &identity.at) {
+            problems
+                .error(&identity.at, format!("`{}` is another tunnel's identity already at endpoint `{endpoint}`", identity.value))
+                .help(format!("{} has it: an identity names one tunnel of one tenant", first.place()));
         }
     }
 }

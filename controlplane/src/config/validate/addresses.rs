@@ -3,13 +3,13 @@
 
 use ipnetwork::Ipv4Network;
 
-use super::super::fields::Listed;
+use super::super::fields::{Field, Listed, Spanned};
 use super::super::model::{AttachmentIndex, Class};
 use super::super::problem::{At, Problems};
 use super::super::resolve;
 use super::super::scalars::short;
-use super::super::tenant_file::{CloudEntry, SourceEntry, SourceKind};
-use super::{TenantView, clouds};
+use super::super::tenant_file::{CloudEntry, ServiceEntry, SourceEntry, SourceKind};
+use super::{TenantView, clouds, contains};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
@@ -111,25 +111,54 @@ fn check_other_uses(item: &Used<'_>, earlier: &[Used<'_>], problems: &mut Proble
     }
 }
 
-/// Services and callers are hosts of the cloud: the relay cannot be one of them.
+/// Services and callers are hosts of the cloud: the relay cannot be one of them. But hosts of an office reach each other under the
+/// addresses that the cloud knows (hairpinning, RFC 4787 REQ-9) where a service leads to the pool of its own class, and says so.
 fn check_cloud_hosts(tenant: &TenantView<'_>, clouds: &Listed<(super::Key, CloudEntry)>, used: &[Used<'_>], problems: &mut Problems) {
-    let services =
-        tenant.file.services.entries().iter().map(|service| (&service.value.cloud, &service.value.private, "the service's address"));
-    let callers =
-        tenant.file.callbacks.entries().iter().map(|callback| (&callback.value.cloud, &callback.value.from, "the caller's address"));
-    for (cloud, hosts, what) in services.chain(callers) {
-        let Some(attachment) = resolve::attachment_index(clouds, cloud) else { continue };
-        let own = clouds.entries[attachment.0].1.address.value();
-        for host in hosts.value().into_iter().flatten() {
-            if own.is_some_and(|own| host.value.contains(own.ip())) {
-                problems
-                    .error(&host.at, format!("{what} {} holds the relay's own address on the VLAN", short(host.value)))
-                    .help("name the cloud's hosts only: split the prefix around the relay's address");
-            } else if let Some(other) = used.iter().find(|other| other.attachment == attachment && other.network.overlaps(host.value)) {
-                problems
-                    .error(&host.at, format!("{what} {} overlaps {} {}", short(host.value), other.usage.name(), short(other.network)))
-                    .help(format!("see {}: the relay answers for that address, so no host of the cloud can have it", other.at.place()));
-            }
+    for service in tenant.file.services.entries().iter().map(|service| &service.value) {
+        let Some(attachment) = resolve::attachment_index(clouds, &service.cloud) else { continue };
+        if let Field::Given(Spanned { value: true, at }) = &service.hairpin {
+            check_hairpin(service, attachment, at, used, problems);
+        } else {
+            check_hosts("the service's address", &service.private, attachment, (clouds, used), problems);
+        }
+    }
+    for callback in tenant.file.callbacks.entries().iter().map(|callback| &callback.value) {
+        if let Some(attachment) = resolve::attachment_index(clouds, &callback.cloud) {
+            check_hosts("the caller's address", &callback.from, attachment, (clouds, used), problems);
+        }
+    }
+}
+
+fn check_hosts(
+    what: &str,
+    hosts: &Field<Vec<Spanned<Ipv4Network>>>,
+    attachment: AttachmentIndex,
+    (clouds, used): (&Listed<(super::Key, CloudEntry)>, &[Used<'_>]),
+    problems: &mut Problems,
+) {
+    let own = clouds.entries[attachment.0].1.address.value();
+    for host in hosts.value().into_iter().flatten() {
+        if own.is_some_and(|own| host.value.contains(own.ip())) {
+            problems
+                .error(&host.at, format!("{what} {} holds the relay's own address on the VLAN", short(host.value)))
+                .help("name the cloud's hosts only: split the prefix around the relay's address");
+        } else if let Some(other) = used.iter().find(|other| other.attachment == attachment && other.network.overlaps(host.value)) {
+            problems
+                .error(&host.at, format!("{what} {} overlaps {} {}", short(host.value), other.usage.name(), short(other.network)))
+                .help(format!("see {}: the relay answers for that address, so no host of the cloud can have it", other.at.place()));
+        }
+    }
+}
+
+/// Across classes nothing turns back: two classes never mix.
+fn check_hairpin(service: &ServiceEntry, attachment: AttachmentIndex, at: &At, used: &[Used<'_>], problems: &mut Problems) {
+    let (Some(class), Some(private)) = (service.class.value(), service.private.value()) else { return };
+    let is_own_pool = |other: &&Used<'_>| (other.attachment, other.class, other.usage) == (attachment, *class, Use::Napt);
+    for prefix in private {
+        if !used.iter().filter(is_own_pool).any(|pool| contains(pool.network, prefix.value)) {
+            problems
+                .error(at, format!("{} is not in a `napt` pool of class `{class}` on this cloud", short(prefix.value)))
+                .help("`private` of a service with `hairpin: true` names the pool that its own class appears from; remove `hairpin` for hosts of the cloud");
         }
     }
 }

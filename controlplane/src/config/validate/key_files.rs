@@ -57,7 +57,7 @@ fn check_no_peer_has(own: [u8; 32], file: &Spanned<PathBuf>, tenants: &Tenants<'
     }
 }
 
-fn report(error: &KeyFileError, at: &At, path: &Path, kind: KeyKind, purpose: Purpose, problems: &mut Problems) {
+pub(super) fn report(error: &KeyFileError, at: &At, path: &Path, kind: KeyKind, purpose: Purpose, problems: &mut Problems) {
     let shown = path.display();
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.exists());
     let prepare = directory.map_or_else(String::new, |directory| format!("mkdir -p {} && ", shell_word(directory)));
@@ -73,8 +73,11 @@ fn report(error: &KeyFileError, at: &At, path: &Path, kind: KeyKind, purpose: Pu
             problems.error(at, format!("{shown}: {error}")).help(format!("chown {expected} {}", shell_word(path)));
         }
         KeyFileError::NotAFile => problems.error(at, format!("{shown}: {error}")).help("name the key file itself"),
-        KeyFileError::Content | KeyFileError::Zero => {
+        KeyFileError::Content | KeyFileError::Zero | KeyFileError::Psk(_) => {
             problems.error(at, format!("{shown}: {error}")).help(format!("move it away, then {make}"));
+        }
+        KeyFileError::Certificate(_) => {
+            problems.error(at, format!("{shown}: {error}")).help("`openssl x509 -in FILE -text` shows what is in it");
         }
         KeyFileError::Io(_) => problems.error(at, format!("{shown}: {error}")).help("run this as the user whom the relay runs as"),
     }

@@ -10,7 +10,9 @@ use super::super::relay_file::{EndpointEntry, PortEntry, ViewerEntry};
 use super::super::scalars::short;
 use super::super::tree::Key;
 use super::super::{RelaySide, resolve};
-use super::{RelayNames, SMALLEST_TUNNEL_MTU_BYTES, Tenants, WIREGUARD_OVERHEAD_BYTES, check_unique, clouds};
+use super::{
+    LARGEST_ESP_OVERHEAD_BYTES, RelayNames, SMALLEST_TUNNEL_MTU_BYTES, Tenants, WIREGUARD_OVERHEAD_BYTES, check_unique, clouds, relay_ipsec,
+};
 
 pub(super) fn check(side: &RelaySide, names: &RelayNames<'_>, problems: &mut Problems) {
     let relay = &side.file;
@@ -18,6 +20,7 @@ pub(super) fn check(side: &RelaySide, names: &RelayNames<'_>, problems: &mut Pro
     let endpoints = relay.endpoints.entries();
     check_unique("endpoint", endpoints.iter().filter_map(|entry| entry.value.name.given()), problems);
     check_listen(endpoints, problems);
+    relay_ipsec::check(relay, problems);
     for entry in endpoints {
         check_endpoint_port(&entry.value, names, problems);
     }
@@ -64,7 +67,11 @@ fn check_endpoint_port(entry: &EndpointEntry, names: &RelayNames<'_>, problems: 
             .error(&name.at, format!("port `{}` has no address for tunnels to end at", name.value))
             .help("add `address: ADDRESS/LENGTH` (and `gateway`) to the port");
     }
-    let needed = SMALLEST_TUNNEL_MTU_BYTES + WIREGUARD_OVERHEAD_BYTES;
+    let (kind, overhead) = match entry.ipsec.is_absent() {
+        true => ("WireGuard over IPv4", WIREGUARD_OVERHEAD_BYTES),
+        false => ("ESP in UDP", LARGEST_ESP_OVERHEAD_BYTES),
+    };
+    let needed = SMALLEST_TUNNEL_MTU_BYTES + overhead;
     if let (Some(mtu), Some(given)) = (resolve::port_mtu(port), port.mtu.given())
         && mtu < needed
     {
@@ -73,11 +80,12 @@ fn check_endpoint_port(entry: &EndpointEntry, names: &RelayNames<'_>, problems: 
                 &given.at,
                 format!("an MTU of {mtu} cannot carry the tunnels of endpoint `{}`", entry.name.value().map_or("?", |name| name)),
             )
-            .help(format!(
-                "WireGuard over IPv4 takes {WIREGUARD_OVERHEAD_BYTES} bytes and {SMALLEST_TUNNEL_MTU_BYTES} must remain: at least {needed}"
-            ));
+            .help(format!("{kind} takes {overhead} bytes and {SMALLEST_TUNNEL_MTU_BYTES} must remain: at least {needed}"));
     }
 }
+
+/// Our own bound: with fewer, those that lie in its ports' rings leave a worker none to work with.
+const FRAMES_PER_WORKER: u32 = 1_024;
 
 /// More workers than processors wait for each other.
 fn check_workers(side: &RelaySide, problems: &mut Problems) {
@@ -88,6 +96,20 @@ fn check_workers(side: &RelaySide, problems: &mut Problems) {
         problems
             .warning(&workers.at, format!("{} workers share {processors} processors", workers.value))
             .help("they get in each other's way: at most one worker for each processor that this machine has");
+    }
+    check_frames(side, problems);
+}
+
+/// The rings of a worker's ports hold some hundred frames before the first packet comes.
+fn check_frames(side: &RelaySide, problems: &mut Problems) {
+    let workers = side.file.workers.given().map_or(1, |workers| workers.value);
+    let needed = FRAMES_PER_WORKER * u32::try_from(workers).expect("sixteen at most");
+    if let Some(frames) = side.file.frames.given()
+        && frames.value < needed
+    {
+        problems
+            .error(&frames.at, format!("{} frames are too few for {workers} workers", frames.value))
+            .help(format!("write at least `frames: {needed}` ({FRAMES_PER_WORKER} for each), or leave `frames` out"));
     }
 }
 

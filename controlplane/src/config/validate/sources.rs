@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::fields::Field;
 use super::super::model::{AttachmentIndex, Class};
 use super::super::problem::{At, Problems};
 use super::super::resolve;
@@ -32,6 +33,7 @@ pub(super) fn check(tenant: &TenantView<'_>, problems: &mut Problems) {
         check_kind(tenant, entry, problems);
     }
     check_every_class(tenant, entries, problems);
+    check_filterings(tenant, entries, problems);
 }
 
 fn attachments(tenant: &TenantView<'_>, entry: &SourceEntry, problems: &mut Problems) -> Vec<AttachmentIndex> {
@@ -107,6 +109,23 @@ fn check_every_class(tenant: &TenantView<'_>, entries: &[SourceEntry], problems:
             problems
                 .error(&class.at, format!("the source of class `{}` is neither translated nor kept on cloud `{name}`", class.value))
                 .help(format!("add an entry with `cloud: {name}` to `source.{}`", class.value));
+        }
+    }
+}
+
+/// Only the mappings of a pool are filtered: what a service says of it must not promise anything where there are none.
+fn check_filterings(tenant: &TenantView<'_>, entries: &[SourceEntry], problems: &mut Problems) {
+    let Some(clouds) = tenant.clouds() else { return };
+    for service in tenant.file.services.entries().iter().map(|service| &service.value) {
+        let Field::Given(filtering) = &service.filtering else { continue };
+        let (Some(class), Some(attachment)) = (service.class.value(), resolve::attachment_index(clouds, &service.cloud)) else { continue };
+        let is_its_source = |entry: &&SourceEntry| {
+            entry.class == *class && resolve::source_attachments(clouds, entry).is_some_and(|list| list.contains(&attachment))
+        };
+        if let Some(SourceKind::Static(_) | SourceKind::Keep) = entries.iter().find(is_its_source).and_then(|entry| entry.kind.as_ref()) {
+            problems
+                .error(&filtering.at, format!("filters nothing: the source of class `{class}` is no `napt` pool"))
+                .help("remove it; `callbacks` say what the cloud may open towards addresses that are kept or translated 1:1");
         }
     }
 }
