@@ -18,6 +18,9 @@ use crate::process::{Running, wait_until};
 /// How soon a server thread notices that it should end.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
+/// How long a server may take to listen.
+const START: Duration = Duration::from_secs(10);
+
 /// The running servers of one tenant's cloud network.
 #[derive(Debug)]
 pub struct Cloud {
@@ -42,9 +45,9 @@ impl Cloud {
             NameServer::start(namespace, RESIDENTS, &canary::mynumber(tenant)),
             NameServer::start(namespace, DOCUMENTS, &canary::lgwan_connected(tenant)),
         ];
-        for port in [80, 5201] {
-            wait_until("a server of the cloud listens", Duration::from_secs(10), || listens(namespace, port));
-        }
+        wait_until("the web server listens", START, || listens(namespace, 80));
+        // A connection to find out would be a test to iperf3, and the end of this listener.
+        wait_until("iperf3 listens", START, || iperf3_listener(namespace).is_some());
         Self { uploads, _programs: vec![nginx, iperf3], _name_servers }
     }
 
@@ -59,6 +62,20 @@ impl Cloud {
 fn listens(namespace: &Namespace, port: u16) -> bool {
     let address = SocketAddr::from((RESIDENTS, port));
     in_namespace(namespace, || TcpStream::connect_timeout(&address, LOOK_UP).is_ok()).expect("enter the cloud")
+}
+
+/// The listening socket of iperf3's server, by its inode. The server closes it at the end of every test and opens another one; a client
+/// that comes in between is reset.
+pub(crate) fn iperf3_listener(namespace: &Namespace) -> Option<String> {
+    const LISTEN: &str = "0A";
+    let read = || fs::read_to_string("/proc/thread-self/net/tcp6").expect("the kernel lists sockets");
+    let table = in_namespace(namespace, read).expect("enter the cloud");
+    let listener = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_it = fields.get(1)?.ends_with(":1451") && *fields.get(3)? == LISTEN;
+        is_it.then(|| fields.get(9).map(ToString::to_string)).flatten()
+    };
+    table.lines().find_map(listener)
 }
 
 /// One process without a master, so that ending it ends all of it. `/who` says how the cloud sees a connection.
@@ -97,7 +114,7 @@ impl NameServer {
         let socket = in_namespace(namespace, || UdpSocket::bind((address, 53))).expect("enter the cloud").expect("bind the name server");
         socket.set_read_timeout(Some(LOOK_UP)).expect("set a timeout");
         let thread = spawn_in(namespace, "name server", move || {
-            let mut query = [0; 1500];
+            let mut query = vec![0; 65_535];
             while !stopped.load(Ordering::Relaxed) {
                 let Ok((length, client)) = socket.recv_from(&mut query) else { continue };
                 let _ = socket.send_to(&[&query[..length], text.as_bytes()].concat(), client);

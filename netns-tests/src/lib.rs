@@ -4,9 +4,10 @@
 //! |---|---|
 //! | [`plan`] | a municipality's addresses and rules, and its YAML |
 //! | [`topology`] | namespaces and cables around the relay |
-//! | [`router`] | wireguard-go as a municipal router |
+//! | [`router`], [`strongswan`] | wireguard-go and charon as municipal routers |
 //! | [`cloud`] | nginx, iperf3, a name server; the office's printer |
 //! | [`relay`] | the running relay and its command line |
+//! | [`hall`] | a second relay as a municipal router |
 //! | [`traffic`] | curl, ping, iperf3 and queries, as office hosts and cloud hosts use them |
 //! | [`capture`], [`canary`] | what really was on a cable |
 //! | [`process`], [`keys`] | programs with deadlines; WireGuard keys |
@@ -14,10 +15,12 @@
 pub mod canary;
 pub mod capture;
 pub mod cloud;
+pub mod hall;
 pub mod keys;
 pub mod plan;
 pub mod process;
 pub mod relay;
 pub mod router;
+pub mod strongswan;
 pub mod topology;
 pub mod traffic;

@@ -6,13 +6,15 @@ use std::net::Ipv4Addr;
 use controlplane::demo::vlan::VlanTag;
 use ipnetwork::Ipv4Network;
 
-use crate::keys::KeyPair;
+use crate::keys::{KeyPair, preshared_key};
 
 /// The relay's address on the access network; all municipal routers have it as their endpoint.
 pub const RELAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The relay's WireGuard port.
 pub const LISTEN: u16 = 51820;
-/// Largest inner packet: 1,500 bytes less IPv4 (20), UDP (8) and WireGuard's header and tag (32).
+/// Who the relay says it is on its IPsec endpoint.
+pub const RELAY_IDENTITY: &str = "relay.example.jp";
+/// Largest inner packet in WireGuard: 1,500 bytes less IPv4 (20), UDP (8) and WireGuard's header and tag (32).
 pub const INNER_MTU: u16 = 1440;
 
 /// The one global address behind which every tenant's services stand.
@@ -67,8 +69,33 @@ pub struct Municipality {
     pub limits: String,
     /// Prefixes that the cloud routes to the relay, beside the VLAN's own subnet.
     pub cloud_routes: Vec<Ipv4Network>,
-    /// The municipal router's key.
+    /// The municipal router's WireGuard key.
     pub keys: KeyPair,
+    /// Its router speaks IPsec, by this agreement, and not WireGuard.
+    pub ipsec: Option<Ipsec>,
+}
+
+/// What the operator and an IPsec municipality have agreed on.
+#[derive(Clone)]
+pub struct Ipsec {
+    /// Who the router says it is.
+    pub identity: String,
+    /// Who the relay says it is.
+    pub relay_identity: String,
+    /// The preshared key. It is never printed.
+    pub psk: String,
+    /// What the router proposes for the IKE SA, as strongSwan spells it.
+    pub ike: String,
+    /// What the router proposes for Child SAs.
+    pub esp: String,
+    /// More of the tenant's `ipsec:` mapping, such as `crypto_policy: modern`.
+    pub more: Vec<String>,
+}
+
+impl std::fmt::Debug for Ipsec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ipsec({} -> {}, {}, {})", self.identity, self.relay_identity, self.ike, self.esp)
+    }
 }
 
 impl Municipality {
@@ -97,9 +124,24 @@ impl Municipality {
             limits: "{sessions: 20000, new_sessions_per_second: 500}".to_owned(),
             cloud_routes: vec![NAPT_POOL.parse().expect("a prefix"), Ipv4Network::from(STATIC_SOURCE), Ipv4Network::from(PRINTER_INSIDE)],
             keys: KeyPair::generate(),
+            ipsec: None,
         };
         town.follow_offices();
         town
+    }
+
+    /// The municipality with a router that speaks IPsec, in the preferred suite.
+    #[must_use]
+    pub fn with_ipsec(mut self) -> Self {
+        self.ipsec = Some(Ipsec {
+            identity: format!("{}.example.jp", self.tenant),
+            relay_identity: RELAY_IDENTITY.to_owned(),
+            psk: preshared_key(),
+            ike: "aes256gcm16-prfsha384-ecp384".to_owned(),
+            esp: "aes256gcm16".to_owned(),
+            more: Vec::new(),
+        });
+        self
     }
 
     /// The municipality with other office networks, and the rules that name office hosts made to fit.
@@ -144,16 +186,28 @@ impl Municipality {
             VlanTag::Double { outer, inner } => format!("{{outer: {outer}, inner: {inner}}}"),
         };
         let mut yaml = format!(
-            "tenant: {}\nname: {}\ntunnels:\n  main: {{endpoint: tokyo-a, wireguard: {{public_key: \"{}\"}}}}\n\
+            "tenant: {}\nname: {}\ntunnels:\n  main: {}\n\
              office:\n  mynumber: [{}]\n  lgwan-connected: [{}]\n\
              clouds:\n  aws: {{port: aws, vlan: {vlan}, address: {RELAY_ON_VLAN}/30, gateway: {CLOUD_GATEWAY}}}\n",
-            self.tenant, self.name, self.keys.public, self.mynumber, self.lgwan_connected
+            self.tenant,
+            self.name,
+            self.tunnel(),
+            self.mynumber,
+            self.lgwan_connected
         );
         write_list(&mut yaml, "services", &self.services);
         let _ = writeln!(yaml, "source:\n  mynumber: {}\n  lgwan-connected: {}", self.source_mynumber, self.source_lgwan_connected);
         write_list(&mut yaml, "callbacks", &self.callbacks);
         let _ = writeln!(yaml, "limits: {}", self.limits);
         yaml
+    }
+
+    fn tunnel(&self) -> String {
+        let Some(ipsec) = &self.ipsec else {
+            return format!("{{endpoint: tokyo-a, wireguard: {{public_key: \"{}\"}}}}", self.keys.public);
+        };
+        let more: String = ipsec.more.iter().map(|more| format!(", {more}")).collect();
+        format!("{{endpoint: tokyo-ipsec, ipsec: {{remote_id: {}, psk_file: keys/{}.psk{more}}}}}", ipsec.identity, self.tenant)
     }
 }
 

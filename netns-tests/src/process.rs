@@ -104,6 +104,24 @@ impl Drop for Running {
     }
 }
 
+/// Sends a signal to a process that is nobody's child here.
+pub fn kill_process(pid: u32, signal: Signal) {
+    signal::kill(Pid::from_raw(pid.cast_signed()), signal).unwrap_or_else(|error| panic!("send {signal} to {pid}: {error}"));
+}
+
+/// The processes that `pid` started, by their numbers.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    // proc_pid_stat(5): the parent is the second field behind the name, which is in parentheses.
+    let parent = |process: u32| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    numbers.filter(|process| parent(*process) == Some(pid)).collect()
+}
+
 /// Runs a program in `namespace` to its end, or kills it after `timeout`.
 #[must_use]
 pub fn output(namespace: &Namespace, timeout: Duration, program: &str, arguments: &[&str]) -> Output {

@@ -12,8 +12,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::keys::write_secret;
-use crate::plan::{LISTEN, Municipality, RELAY};
-use crate::process::{Running, eventually, output, text_of, wait_until};
+use crate::plan::{LISTEN, Municipality, RELAY, RELAY_IDENTITY};
+use crate::process::{Running, children, eventually, output, text_of, wait_until};
 use crate::topology::{ACCESS_PORT, CLOUD_PORT, Lab};
 
 /// Where metrics and health are served, in the relay's namespace.
@@ -68,14 +68,26 @@ impl Files {
         }
         write_secret(&keys.join("relay.key"), &lab.relay_keys.private);
         let (relay_yaml, driver) = (directory.join("relay.yaml"), driver.label());
+        let ipsec = if lab.towns.iter().any(|town| town.plan.ipsec.is_some()) {
+            format!("  - {{name: tokyo-ipsec, port: access, ipsec: {{local_id: {RELAY_IDENTITY}}}}}\n")
+        } else {
+            String::new()
+        };
         let yaml = format!(
             "relay: tokyo-1\nports:\n  access: {{interface: {ACCESS_PORT}, address: {RELAY}/24, gateway: 192.0.2.254, mtu: 1500, driver: {driver}}}\n\
              \x20 aws: {{interface: {CLOUD_PORT}, mtu: {cloud_mtu}, driver: {driver}}}\n\
-             endpoints:\n  - {{name: tokyo-a, port: access, wireguard: {{listen: {LISTEN}, private_key_file: keys/relay.key}}}}\n\
+             endpoints:\n  - {{name: tokyo-a, port: access, wireguard: {{listen: {LISTEN}, private_key_file: keys/relay.key}}}}\n{ipsec}\
              shared_addresses: [203.0.113.0/26]\nconventional_lgwan: [192.0.2.128/25]\n\
              metrics: {{listen: \"{METRICS}\"}}\napi: {{socket: {run}/api.sock}}\nstate: {run}/state\ntenants: tenants/*.yaml\n"
         );
         fs::write(&relay_yaml, yaml).expect("write relay.yaml");
+        Self { relay_yaml, tenants }
+    }
+
+    /// The files of another relay, whose relay.yaml a test writes itself; its tenants lie beside that.
+    #[must_use]
+    pub fn at(relay_yaml: PathBuf) -> Self {
+        let tenants = relay_yaml.with_file_name("tenants");
         Self { relay_yaml, tenants }
     }
 
@@ -89,6 +101,9 @@ impl Files {
 
     /// Writes or replaces a tenant's file.
     pub fn put(&self, town: &Municipality) {
+        if let Some(ipsec) = &town.ipsec {
+            write_secret(&self.key_file(&format!("{}.psk", town.tenant)), &ipsec.psk);
+        }
         self.put_text(&town.tenant, &town.yaml());
     }
 
@@ -106,6 +121,12 @@ impl Files {
     #[must_use]
     pub fn tenant_file(&self, tenant: &str) -> PathBuf {
         self.tenants.join(format!("{tenant}.yaml"))
+    }
+
+    /// Where a key of this name is.
+    #[must_use]
+    pub fn key_file(&self, name: &str) -> PathBuf {
+        self.relay_yaml.with_file_name("keys").join(name)
     }
 
     fn path(&self) -> &str {
@@ -159,8 +180,14 @@ impl Relay {
     /// Starts the relay with these files, and waits until it is ready.
     #[must_use]
     pub fn start_with(lab: &Lab, files: Files) -> Self {
-        let process = spawn(&lab.relay, lab.directory(), &files);
-        let mut relay = Self { files, process, namespace: lab.relay.clone(), directory: lab.directory().to_owned() };
+        Self::start_in(&lab.relay, lab.directory(), files)
+    }
+
+    /// Starts a relay in this namespace; its log and its socket are in `directory`. Waits until it is ready.
+    #[must_use]
+    pub fn start_in(namespace: &Namespace, directory: &Path, files: Files) -> Self {
+        let process = spawn(namespace, directory, &files);
+        let mut relay = Self { files, process, namespace: namespace.clone(), directory: directory.to_owned() };
         relay.wait_until_ready();
         relay
     }
@@ -196,6 +223,14 @@ impl Relay {
         self.process.signal(Signal::SIGTERM);
         let status = self.process.wait(Duration::from_secs(10));
         assert!(status.success(), "after SIGTERM the relay ended with {status}:\n{}", self.process.log());
+    }
+
+    /// The process that opened its ports.
+    #[must_use]
+    pub fn launcher(&self) -> u32 {
+        let children = children(self.process.pid());
+        assert_eq!(children.len(), 1, "the relay has started its launcher and nothing else");
+        children[0]
     }
 
     /// Runs a command that talks to the running relay, whatever its outcome.

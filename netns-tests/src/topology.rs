@@ -12,19 +12,22 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use controlplane::demo::trunk::{QINQ_TRUNK_MTU, Splitter, TrunkCounts};
 use controlplane::demo::vlan::VlanTag;
 use controlplane::demo::{Links, Namespace};
 use ipnetwork::Ipv4Network;
 use nix::unistd::Uid;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, iperf3_listener};
 use crate::keys::KeyPair;
-use crate::plan::{CLOUD_GATEWAY, DOCUMENTS, Municipality, PRINT_SERVER, RELAY_ON_VLAN, RESIDENTS, TAX};
-use crate::process::{ip, must};
+use crate::plan::{CLOUD_GATEWAY, DOCUMENTS, Municipality, PRINT_SERVER, RELAY_ON_VLAN, RESIDENTS, SHARED_GLOBAL, TAX};
+use crate::process::{ip, must, wait_until};
 use crate::router::Router;
+use crate::strongswan::{Connection, StrongSwan};
 use crate::traffic::Host;
 
 /// MTU of the access network and of the clouds, in bytes.
@@ -60,8 +63,8 @@ pub struct Lab {
 pub struct Town {
     /// What it was built from.
     pub plan: Municipality,
-    /// wireguard-go.
-    pub router: Router,
+    /// Its router, which speaks WireGuard or IPsec.
+    pub router: TownRouter,
     /// Its systems on the cloud.
     pub servers: Cloud,
     /// The office's and the router's namespace.
@@ -70,7 +73,63 @@ pub struct Town {
     pub cloud: Namespace,
 }
 
+/// What stands in the town hall.
+#[derive(Debug)]
+pub enum TownRouter {
+    /// wireguard-go.
+    WireGuard(Router),
+    /// charon.
+    StrongSwan(StrongSwan),
+}
+
+impl TownRouter {
+    fn start(office: &Namespace, directory: &Path, plan: &Municipality, relay_keys: &KeyPair) -> Self {
+        if plan.ipsec.is_none() {
+            return Self::WireGuard(Router::start(office, directory, plan, &relay_keys.public));
+        }
+        let swan = StrongSwan::start(office, directory, &plan.tenant);
+        swan.configure(&Connection::of(plan));
+        Self::StrongSwan(swan)
+    }
+
+    /// Calls the relay at once.
+    pub fn call_relay(&self) {
+        match self {
+            Self::WireGuard(router) => router.call_relay(),
+            Self::StrongSwan(swan) => swan.call(),
+        }
+    }
+}
+
 impl Town {
+    /// The router of a WireGuard municipality.
+    #[must_use]
+    pub fn wireguard(&self) -> &Router {
+        let TownRouter::WireGuard(router) = &self.router else { panic!("{} has no WireGuard router", self.plan.tenant) };
+        router
+    }
+
+    /// The router of an IPsec municipality.
+    #[must_use]
+    pub fn strongswan(&self) -> &StrongSwan {
+        let TownRouter::StrongSwan(swan) = &self.router else { panic!("{} has no IPsec router", self.plan.tenant) };
+        swan
+    }
+
+    /// Switches an IPsec router off without a word.
+    pub fn kill_router(&mut self) {
+        let TownRouter::StrongSwan(swan) = &mut self.router else { panic!("{} has no IPsec router", self.plan.tenant) };
+        swan.kill();
+    }
+
+    /// Switches the router off without a word and on again, as after a power cut.
+    pub fn power_cycle_router(&mut self) {
+        match &mut self.router {
+            TownRouter::WireGuard(router) => router.power_cycle(),
+            TownRouter::StrongSwan(swan) => swan.power_cycle(),
+        }
+    }
+
     /// The host at the counter: class `mynumber`.
     #[must_use]
     pub fn counter(&self) -> Host<'_> {
@@ -81,6 +140,18 @@ impl Town {
     #[must_use]
     pub fn clerk(&self) -> Host<'_> {
         Host::new(&self.office, self.plan.documents_clerk())
+    }
+
+    /// iperf3 from the counter to the shared address for `seconds`; its JSON report. Its server is ready for the next client then.
+    #[must_use]
+    pub fn iperf3(&self, seconds: u8, more: &[&str]) -> Value {
+        let used = iperf3_listener(&self.cloud);
+        let report = self.counter().iperf3(SHARED_GLOBAL, seconds, more);
+        wait_until("iperf3's server listens anew", Duration::from_secs(10), || {
+            let listener = iperf3_listener(&self.cloud);
+            listener.is_some() && listener != used
+        });
+        report
     }
 
     /// A host of the cloud.
@@ -111,7 +182,7 @@ impl Lab {
         let splitter = Some(start_splitter(&trunk, &plans));
         let build = |(plan, cloud): (Municipality, Namespace)| {
             let office = wire_office(&access, &plan);
-            let router = Router::start(&office, directory.path(), &plan, &relay_keys.public);
+            let router = TownRouter::start(&office, directory.path(), &plan, &relay_keys);
             let servers = Cloud::start(&cloud, directory.path(), &directory.path().join("files"), &plan.tenant);
             Town { plan, router, servers, office, cloud }
         };
@@ -139,7 +210,7 @@ impl Lab {
             let on = ["tx", "on", "tso", "on", "gso", "on", "gro", "on", "tx-udp-segmentation", "on"];
             must(namespace, "ethtool", &[&["-K", end][..], &on].concat());
         }
-        let router = Router::start(&office, directory.path(), &plan, &relay_keys.public);
+        let router = TownRouter::start(&office, directory.path(), &plan, &relay_keys);
         let servers = Cloud::start(&cloud, directory.path(), &directory.path().join("files"), &plan.tenant);
         let towns = vec![Town { plan, router, servers, office, cloud: cloud.clone() }];
         Self { towns, relay, trunk: cloud, relay_keys, access, splitter: None, directory }
@@ -187,7 +258,7 @@ fn noise(bytes: usize) -> Vec<u8> {
     body
 }
 
-fn namespace(name: &str) -> Namespace {
+pub(crate) fn namespace(name: &str) -> Namespace {
     let namespace = Namespace::create(name).unwrap_or_else(|error| panic!("{error}"));
     ip(&namespace, "link set lo up");
     namespace
@@ -207,7 +278,7 @@ pub fn cable(namespace: &Namespace, name: &str, peer: &Namespace, peer_name: &st
 }
 
 /// A port of the relay: the relay's end is left as an operator would leave it, for the relay to take over.
-fn relay_port(relay: &Namespace, name: &str, peer: &Namespace, peer_name: &str, mtu: u32) {
+pub(crate) fn relay_port(relay: &Namespace, name: &str, peer: &Namespace, peer_name: &str, mtu: u32) {
     let make = || {
         let (here, there) = (Links::of(relay)?, Links::of(peer)?);
         here.veth_pair(name, &there, peer_name, mtu)?;
@@ -220,7 +291,8 @@ fn relay_port(relay: &Namespace, name: &str, peer: &Namespace, peer_name: &str, 
 }
 
 fn wire_relay(relay: &Namespace, access: &Namespace, trunk: &Namespace, has_splitter: bool) {
-    ip(access, "link add lan0 type bridge");
+    // A bridge that snoops joins 224.0.0.106 (RFC 4286) and tells it to all its ports by IGMP, a random while later.
+    ip(access, "link add lan0 type bridge mcast_snooping 0");
     Links::of(access).and_then(|links| links.ipv6_off("lan0")).unwrap_or_else(|error| panic!("{error}"));
     ip(access, "link set lan0 up");
     relay_port(relay, ACCESS_PORT, access, RELAY_CABLE, MTU);

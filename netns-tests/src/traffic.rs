@@ -8,13 +8,15 @@ use std::time::Duration;
 use controlplane::demo::{Namespace, in_namespace};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::process::{Running, output, text_of};
 use crate::topology::sha256;
 
 /// Longer than any transfer on a busy machine.
 const TRANSFER: Duration = Duration::from_secs(120);
+/// IPPROTO_RAW: what is sent has its IPv4 header already.
+const RAW_IP: i32 = 255;
 /// An answer that has not come by now does not come.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -97,7 +99,7 @@ impl<'a> Host<'a> {
         let socket = self.udp_socket();
         socket.set_read_timeout(Some(patience)).expect("set a timeout");
         socket.send_to(question.as_bytes(), server.into()).expect("send a query");
-        let mut answer = [0; 1500];
+        let mut answer = vec![0; 65_535];
         let (length, _) = socket.recv_from(&mut answer).ok()?;
         Some(String::from_utf8_lossy(&answer[..length]).into_owned())
     }
@@ -105,6 +107,16 @@ impl<'a> Host<'a> {
     /// Sends one UDP datagram and expects nothing.
     pub fn send_datagram(&self, destination: impl Into<SocketAddr>, payload: &[u8]) {
         self.udp_socket().send_to(payload, destination.into()).expect("send a datagram");
+    }
+
+    /// Sends so many last fragments of UDP datagrams whose first ones never come, each of a datagram of its own.
+    pub fn flood_with_fragments(&self, destination: Ipv4Addr, fragments: u16) {
+        let socket = in_namespace(self.namespace, || Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(RAW_IP))));
+        let socket = socket.expect("enter the namespace").expect("open a raw socket");
+        for id in 1..=fragments {
+            let sent = socket.send_to(&last_fragment(self.address, destination, id), &SocketAddr::from((destination, 0)).into());
+            sent.expect("send a fragment");
+        }
     }
 
     fn udp_socket(&self) -> UdpSocket {
@@ -115,8 +127,18 @@ impl<'a> Host<'a> {
     /// `ping`: one echo request of `payload` bytes with DF set.
     #[must_use]
     pub fn ping(&self, destination: Ipv4Addr, payload: u16) -> Ping {
+        self.ping_with("do", destination, payload)
+    }
+
+    /// `ping`: one echo request of `payload` bytes with DF clear, which may be cut here and on the way.
+    #[must_use]
+    pub fn ping_in_fragments(&self, destination: Ipv4Addr, payload: u16) -> Ping {
+        self.ping_with("dont", destination, payload)
+    }
+
+    fn ping_with(&self, discovery: &str, destination: Ipv4Addr, payload: u16) -> Ping {
         let (own, size, to) = (self.address.to_string(), payload.to_string(), destination.to_string());
-        let output = output(self.namespace, TRANSFER, "ping", &["-n", "-c", "1", "-W", "2", "-M", "do", "-s", &size, "-I", &own, &to]);
+        let output = output(self.namespace, TRANSFER, "ping", &["-n", "-c", "1", "-W", "2", "-M", discovery, "-s", &size, "-I", &own, &to]);
         Ping::parse(&format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
     }
 
@@ -149,14 +171,23 @@ impl<'a> Host<'a> {
         in_namespace(self.namespace, || TcpListener::bind((address, port))).expect("enter the namespace").expect("bind a listener")
     }
 
-    /// iperf3 against `server` for `seconds`; its JSON report.
-    #[must_use]
-    pub fn iperf3(&self, server: Ipv4Addr, seconds: u8, more: &[&str]) -> Value {
+    /// iperf3 against `server` for `seconds`; its JSON report. The server may not be ready for another client at once.
+    pub(crate) fn iperf3(&self, server: Ipv4Addr, seconds: u8, more: &[&str]) -> Value {
         let (own, server, seconds) = (self.address.to_string(), server.to_string(), seconds.to_string());
         let arguments = [&["--client", &server, "--bind", &own, "--time", &seconds, "--json", "--connect-timeout", "5000"], more].concat();
         let text = text_of(&output(self.namespace, TRANSFER, "iperf3", &arguments), "iperf3");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("iperf3's report: {error}\n{text}"))
     }
+}
+
+/// The last 64 bytes of a UDP datagram of 1,544. The kernel puts the length and the checksum right.
+fn last_fragment(source: Ipv4Addr, destination: Ipv4Addr, id: u16) -> [u8; 84] {
+    let mut packet = [0x5a; 84];
+    packet[..12].copy_from_slice(&[0x45, 0, 0, 84, 0, 0, 0, 185, 64, 17, 0, 0]);
+    packet[4..6].copy_from_slice(&id.to_be_bytes());
+    packet[12..16].copy_from_slice(&source.octets());
+    packet[16..20].copy_from_slice(&destination.octets());
+    packet
 }
 
 fn texts(arguments: &[String]) -> Vec<&str> {

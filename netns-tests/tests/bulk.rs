@@ -35,12 +35,12 @@ fn a_hundred_megabytes_arrive_whole_both_ways_over_af_xdp() {
 
 fn iperf3_measures_tcp_and_udp_both_ways(driver: Driver) {
     let (lab, _relay) = relay_among(three_municipalities(), driver);
-    let counter = lab.towns[1].counter();
+    let town = &lab.towns[1];
     for reverse in [&[][..], &["--reverse"]] {
-        let tcp = counter.iperf3(SHARED_GLOBAL, 2, reverse);
+        let tcp = town.iperf3(2, reverse);
         let received = tcp["end"]["sum_received"]["bits_per_second"].as_f64().expect("a rate");
         assert!(received > 10e6, "only {received} bit/s over TCP with {reverse:?}");
-        let udp = counter.iperf3(SHARED_GLOBAL, 2, &[&["--udp", "--bitrate", "10M", "--length", "1200"], reverse].concat());
+        let udp = town.iperf3(2, &[&["--udp", "--bitrate", "10M", "--length", "1200"], reverse].concat());
         let lost = udp["end"]["sum"]["lost_percent"].as_f64().expect("a percentage");
         assert!(lost < 2.0, "{lost}% of 10 Mbit/s lost over UDP with {reverse:?}");
         println!("{driver:?} {reverse:?}: TCP {:.0} Mbit/s, UDP lost {lost:.2}%", received / 1e6);

@@ -100,6 +100,7 @@ fn every_refusal_has_its_own_reason_and_touches_no_other_counter() {
     assert_eq!(cloud(RELAY_ON_VLAN, 9273), only("relay_address"));
     assert_eq!(cloud(Ipv4Addr::new(10, 254, 1, 9), 40000), only("no_session"));
 
-    assert_eq!((relay.drops(&neighbour.plan.tenant), relay.port_drops()), before, "others lost nothing");
+    let after = (relay.drops(&neighbour.plan.tenant), relay.port_drops());
+    assert_eq!(after, before, "others lost nothing: {:#?}", relay.show("drops"));
     assert_eq!(relay.tenant(&town.plan.tenant)["sessions"], 0, "no refusal left a session");
 }

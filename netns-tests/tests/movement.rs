@@ -23,12 +23,12 @@ fn a_download_goes_on_while_its_router_moves_to_another_port_and_another_address
     wait_until("the download has begun", Duration::from_secs(5), || download.progress() > 1_000_000);
 
     let moves_before = relay.metric("chukei_tunnel_roams_total{tenant=\"131016-chiyoda\",tunnel=\"main\"}").expect("the metric");
-    town.router.change_port(40001);
+    town.wireguard().change_port(40001);
     wait_until("the relay follows to the new port", Duration::from_secs(5), || peer_of(&relay, town) == "192.0.2.11:40001");
     ip(&town.office, "address del 192.0.2.11/24 dev wan0");
     ip(&town.office, "address add 192.0.2.111/24 dev wan0");
     // wireguard-go holds on to the source address it has used before; opening its socket again makes it forget.
-    town.router.change_port(40001);
+    town.wireguard().change_port(40001);
     // The relay learns of the move from the first packet that the office has to send: here a query, at worst the keepalive.
     wait_until("the relay follows to the new address", Duration::from_secs(10), || {
         town.counter().query((SHARED_GLOBAL, 53), "who?").is_some() && peer_of(&relay, town) == "192.0.2.111:40001"
@@ -45,9 +45,9 @@ fn a_router_that_lost_its_power_is_back_as_soon_as_it_calls() {
     let (mut lab, relay) = relay_among(three_municipalities(), Driver::AfPacket);
     let url = format!("http://{SHARED_GLOBAL}/who");
     assert!(lab.towns[0].counter().fetch(&url).is_ok());
-    lab.towns[0].router.power_cycle();
+    lab.towns[0].power_cycle_router();
     let town = &lab.towns[0];
-    wait_until("the restarted router has a session", Duration::from_secs(5), || town.router.latest_handshake() > 0);
+    wait_until("the restarted router has a session", Duration::from_secs(5), || town.wireguard().latest_handshake() > 0);
     assert!(town.counter().fetch(&url).is_ok());
     assert!(lab.towns[1].counter().fetch(&url).is_ok());
     relay.wait_for_tunnels(3);

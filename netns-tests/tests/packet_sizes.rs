@@ -57,9 +57,9 @@ fn the_segment_size_in_every_syn_fits_the_tunnel_whatever_the_hosts_say() {
     let (lab, _relay) = relay_among(three_municipalities(), Driver::AfPacket);
     let town = &lab.towns[0];
     // Both hosts believe in 1,500 bytes, so their SYNs say 1,460.
-    town.router.set_mtu(1500);
+    town.wireguard().set_mtu(1500);
     let trunk = Capture::start(&lab.trunk, lab.directory(), TRUNK);
-    let office = Capture::start(&town.office, lab.directory(), town.router.interface());
+    let office = Capture::start(&town.office, lab.directory(), town.wireguard().interface());
     town.counter().fetch(&format!("http://{SHARED_GLOBAL}/who")).expect("an answer");
     let printer = Printer::start(&town.office, town.plan.counter());
     town.cloud_host(PRINT_SERVER).say((PRINTER_INSIDE, 9100), b"a page").expect("a printer");

@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use controlplane::demo::Namespace;
 use netns_tests::plan::{SHARED_GLOBAL, three_municipalities};
-use netns_tests::process::{must, wait_until};
+use netns_tests::process::{kill_process, must, wait_until};
 use netns_tests::relay::{Driver, Files, Relay, relay_among};
 use netns_tests::topology::{ACCESS_PORT, CLOUD_PORT, Lab};
+use nix::sys::signal::Signal;
 
 /// How often an office asks again while the relay is away.
 const RETRY: Duration = Duration::from_millis(200);
+/// From the end of a killed relay until its ports are as they were.
+const GIVEN_BACK: Duration = Duration::from_secs(5);
 
 fn after_a_crash_under_a_download_traffic_is_back_within_three_seconds(driver: Driver) {
     let (lab, mut relay) = relay_among(three_municipalities(), driver);
@@ -66,10 +69,20 @@ fn a_relay_that_is_asked_to_go_leaves_its_ports_as_it_found_them(driver: Driver)
     relay.terminate();
     assert_eq!(state_of_ports(&lab.relay), found);
 
-    // A crash leaves the ports as they are; the next run knows what they were before.
+    // After a crash the launcher gives them back, whether or not anybody starts the relay again.
     relay.start_again();
     relay.wait_until_ready();
-    relay.crash_and_restart();
+    relay.process.kill();
+    wait_until("the launcher gives the ports back", GIVEN_BACK, || state_of_ports(&lab.relay) == found);
+
+    // Without the launcher the relay is at an end, and the next run knows what the ports were before.
+    relay.start_again();
+    relay.wait_until_ready();
+    kill_process(relay.launcher(), Signal::SIGKILL);
+    let ended = relay.process.wait(Duration::from_secs(5));
+    assert!(!ended.success(), "a relay without its ports is no success");
+    assert!(relay.process.log().contains("the launcher has ended"), "{}", relay.process.log());
+    relay.start_again();
     relay.wait_until_ready();
     relay.terminate();
     assert_eq!(state_of_ports(&lab.relay), found);

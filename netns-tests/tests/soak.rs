@@ -131,7 +131,7 @@ fn load(lab: &Lab, length: Duration) {
         for (town, options) in lab.towns.iter().zip([&["--reverse"][..], &[]]) {
             scope.spawn(move || {
                 while Instant::now() < end {
-                    let report = town.counter().iperf3(SHARED_GLOBAL, BURST_SECONDS, options);
+                    let report = town.iperf3(BURST_SECONDS, options);
                     assert!(report["end"]["sum_received"]["bytes"].as_u64() > Some(100_000), "{report:#}");
                 }
             });
