@@ -2,22 +2,28 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use dataplane::drop_reason::DropReason;
 use dataplane::router_config::{SecretKey, Vlan};
 use dataplane::time::Instant;
-use dataplane::tunnel::Tunnel;
+use dataplane::tunnel::esp::EspTunnel;
 use dataplane::tunnel::wireguard::{WireGuardListener, WireGuardTunnel};
+use dataplane::tunnel::{AnyTunnel, Content, Tunnel};
 use dataplane::wire::ethernet::{self, MacAddr};
 
 use crate::frames::{framed, udp};
-use crate::relay_config::{CLOUD_HOST, OFFICE_HOSTS, RELAY, SERVICE, office_host, tunnel_config, vlan};
+use crate::relay_config::{CLOUD_HOST, OFFICE_HOSTS, SERVICE, office_host, tunnel_config, vlan};
+use crate::suite::Suite;
 
 pub(crate) const ACCESS_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(crate) const TRUNK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 
 /// See the module.
 pub(crate) struct Office {
-    pub(crate) tunnel: WireGuardTunnel,
-    router: SocketAddrV4,
+    pub(crate) tunnel: AnyTunnel,
+    /// Where its tunnel starts.
+    pub(crate) router: SocketAddrV4,
+    /// Where it ends.
+    pub(crate) relay: SocketAddrV4,
     vlan: Vlan,
     /// The pool endpoint of each session, by the session's number; unspecified until the cloud has seen it.
     seen_by_cloud: Vec<SocketAddrV4>,
@@ -25,9 +31,16 @@ pub(crate) struct Office {
     open: usize,
     next: usize,
     stride: usize,
+    last_index: u32,
 }
 
 const UNSEEN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+
+/// Where a municipality's tunnel starts.
+pub(crate) fn router(number: u16) -> SocketAddrV4 {
+    let [high, low] = number.to_be_bytes();
+    SocketAddrV4::new(Ipv4Addr::new(198, 18, high, low), 51_820)
+}
 
 /// The inside end of a session: spread over the hosts of the office, a port of its own.
 fn inside(session: usize) -> SocketAddrV4 {
@@ -44,13 +57,29 @@ fn stride(count: usize) -> usize {
 }
 
 impl Office {
-    pub(crate) fn new(number: usize, key: &SecretKey, relay: [u8; 32], now: Instant) -> Self {
+    pub(crate) fn new(suite: Suite, number: usize, key: &SecretKey, relay: [u8; 32], now: Instant) -> Self {
         let number = u16::try_from(number).expect("fewer than 65,536 tenants");
-        let index = u32::from(number) + 1;
-        let tunnel = WireGuardTunnel::new(&WireGuardListener::new(key), &tunnel_config(relay, Some(RELAY.into())), index, now);
-        let [high, low] = number.to_be_bytes();
-        let router = SocketAddrV4::new(Ipv4Addr::new(198, 18, high, low), 51_820);
-        Self { tunnel, router, vlan: vlan(number), seen_by_cloud: Vec::new(), open: 0, next: 0, stride: 1 }
+        let first_index = u32::from(number) << 16 | 1;
+        let mut tunnel = if suite.is_ipsec() {
+            let mut tunnel = EspTunnel::new(&tunnel_config(suite.tunnel(relay)), now);
+            tunnel.install(&suite.routers_pair(number), now).expect("its only pair");
+            AnyTunnel::Esp(tunnel)
+        } else {
+            let config = tunnel_config(suite.tunnel(relay));
+            AnyTunnel::WireGuard(WireGuardTunnel::new(&WireGuardListener::new(key), &config, first_index, now))
+        };
+        tunnel.remember_peer(suite.relay().into());
+        Self {
+            tunnel,
+            router: router(number),
+            relay: suite.relay(),
+            vlan: vlan(number),
+            seen_by_cloud: Vec::new(),
+            open: 0,
+            next: 0,
+            stride: 1,
+            last_index: first_index,
+        }
     }
 
     /// A datagram that opens the next session.
@@ -67,6 +96,37 @@ impl Office {
 
     pub(crate) fn open(&self) -> usize {
         self.open
+    }
+
+    /// A message arrives for the tunnel.
+    pub(crate) fn decapsulate(&mut self, datagram: &[u8], out: &mut [u8], now: Instant) -> Result<Content, DropReason> {
+        let opened = self.tunnel.decapsulate(datagram, self.relay.into(), out, now).map(|opened| opened.content);
+        self.exchange_indices();
+        opened
+    }
+
+    /// What the tunnel's timers ask to be sent.
+    pub(crate) fn tick(&mut self, out: &mut [u8], now: Instant) -> Option<usize> {
+        let len = self.tunnel.tick(out, now);
+        self.exchange_indices();
+        len
+    }
+
+    /// A handshake begins.
+    pub(crate) fn initiate(&mut self, out: &mut [u8], now: Instant) -> usize {
+        let len = self.tunnel.initiate(out, now).expect("no session yet");
+        self.exchange_indices();
+        len
+    }
+
+    /// A router with one tunnel has all indices for it.
+    fn exchange_indices(&mut self) {
+        let AnyTunnel::WireGuard(tunnel) = &mut self.tunnel else { return };
+        while tunnel.returned_index().is_some() {}
+        if tunnel.wants_index() {
+            self.last_index += 1;
+            tunnel.lend_index(self.last_index);
+        }
     }
 
     /// The cloud saw a packet of `session` come from `source`.
@@ -121,7 +181,7 @@ impl Office {
 
     /// A datagram of the tunnel, framed.
     pub(crate) fn outer(&self, datagram: &[u8]) -> Vec<u8> {
-        let mut packet = udp(self.router, RELAY, 28 + datagram.len(), 0);
+        let mut packet = udp(self.router, self.relay, 28 + datagram.len(), 0);
         packet[28..].copy_from_slice(datagram);
         // RFC 768: no checksum; the tunnel authenticates.
         packet[26..28].fill(0);

@@ -12,6 +12,7 @@ use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519::{PublicKey, StaticSecret};
 use dataplane::counters::WorkerCounters;
 use dataplane::drop_reason::DropReason;
+use dataplane::nat::PortHalf;
 use dataplane::nic::Nic;
 use dataplane::nic::memory::{MemoryNic, MemoryWire};
 use dataplane::packet::FramePool;
@@ -27,6 +28,7 @@ use crate::busy_time;
 use crate::frames::{arp_reply, framed, udp};
 use crate::office::{ACCESS_MAC, TRUNK_MAC};
 use crate::relay_config::{MTU, RELAY, SERVICE, limits, office_host, router_config, tenant};
+use crate::suite::{Suite, wireguard_peer};
 
 /// The local governments of Japan.
 const MUNICIPALITIES: usize = 1_788;
@@ -147,8 +149,8 @@ impl Storm {
         let keys: Vec<SecretKey> = (0..WORKING + MUNICIPALITIES).map(|_| wireguard::generate().expect("random bytes")).collect();
         let routers = keys.iter().enumerate().map(|(number, key)| Router::new(number, key, relay, now)).collect();
         let key = |number: usize| wireguard::public_key(&keys[number]);
-        let entries: Vec<TenantEntry> = (0..keys.len()).map(|number| tenant(number, key(number), limits(1))).collect();
-        let config: RouterConfig = router_config(relay_key, entries);
+        let entries: Vec<TenantEntry> = (0..keys.len()).map(|number| tenant(number, wireguard_peer(key(number)), limits(1))).collect();
+        let config: RouterConfig = router_config(Suite::ChaCha20Poly1305.endpoint(relay_key), entries);
         let ports = config.ports.clone();
         let config = Publisher::new(config);
         let mut pool = FramePool::new(FRAMES).expect("memory");
@@ -157,7 +159,17 @@ impl Storm {
         let nics: [Box<dyn Nic>; 2] = [Box::new(access_nic), Box::new(trunk_nic)];
         let nics = nics.map(PortQueues::from).into();
         let counters: Arc<WorkerCounters> = Arc::default();
-        let parts = WorkerParts { ports: nics, links: Links::alone(), pool, config: config.reader(), counters, seed: 1, cpu: None };
+        let parts = WorkerParts {
+            ports: nics,
+            links: Links::alone(),
+            pool,
+            config: config.reader(),
+            counters,
+            seed: 1,
+            port_half: PortHalf::Even,
+            cpu: None,
+            start: Duration::ZERO,
+        };
         let (worker, _, _) = Worker::new(parts, now);
         let line = VecDeque::new();
         let mut storm = Self { now, worker, ports, access, trunk, routers, line, delivered: 0, cookies: 0, initiations: 0 };

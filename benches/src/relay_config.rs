@@ -1,13 +1,13 @@
 //! What the relay of the benches is configured to do.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::num::{NonZeroU16, NonZeroU32};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use dataplane::router_config::{
-    Allow, AttachmentConfig, AttachmentId, EndpointConfig, EndpointId, EndpointKind, Limits, OfficePrefix, PortConfig, PortId, PortMap,
-    RateConfig, RouterConfig, RuleState, SecretKey, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TenantEntry,
-    TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
+    Allow, AttachmentConfig, AttachmentId, EndpointConfig, EndpointId, EndpointKind, Filtering, Limits, OfficePrefix, PortConfig, PortId,
+    PortMap, RateConfig, RouterConfig, RuleState, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TenantEntry, TrafficClass,
+    TunnelConfig, TunnelKind, Vlan, VlanId,
 };
 use ipnetwork::Ipv4Network;
 
@@ -42,26 +42,25 @@ pub(crate) fn limits(sessions: usize) -> Limits {
     let sessions = u32::try_from(sessions).expect("a 32-bit number");
     let rate = if sessions > usual { 100_000 } else { usual_rate };
     let number = |number| NonZeroU32::new(number).expect("not zero");
-    Limits { sessions: number(sessions.max(usual)), new_sessions_per_second: number(rate) }
+    Limits { sessions: number(sessions.max(usual)), ports: number(sessions.max(usual)), new_sessions_per_second: number(rate) }
 }
 
 fn network(text: &str) -> Ipv4Network {
     text.parse().expect("a prefix")
 }
 
-pub(crate) fn tunnel_config(public_key: [u8; 32], peer_address: Option<SocketAddr>) -> TunnelConfig {
-    let kind = TunnelKind::WireGuard { public_key, preshared_key: None, peer_address, persistent_keepalive: None };
+pub(crate) fn tunnel_config(kind: TunnelKind) -> TunnelConfig {
     TunnelConfig { name: "main".into(), endpoint: EndpointId(0), mtu: TUNNEL_MTU, kind }
 }
 
-pub(crate) fn tenant(number: usize, public_key: [u8; 32], limits: Limits) -> TenantEntry {
+pub(crate) fn tenant(number: usize, tunnel: TunnelKind, limits: Limits) -> TenantEntry {
     let (class, attachment) = (TrafficClass::MyNumber, AttachmentId(0));
     let number = u16::try_from(number).expect("fewer than 65,536 tenants");
     let address = network("10.254.1.2/30");
     let ports = PortMap { from: SERVICE.port()..=SERVICE.port(), to: SERVICE.port() };
     let config = TenantConfig {
         name: format!("{number:06}-municipality").into(),
-        tunnels: vec![tunnel_config(public_key, None)],
+        tunnels: vec![tunnel_config(tunnel)],
         office: vec![OfficePrefix { prefix: network("198.51.100.0/24"), class }],
         attachments: vec![AttachmentConfig {
             name: "cloud".into(),
@@ -78,6 +77,7 @@ pub(crate) fn tenant(number: usize, public_key: [u8; 32], limits: Limits) -> Ten
             office_side: Ipv4Network::from(*SERVICE.ip()),
             cloud_side: Ipv4Network::from(*CLOUD_HOST.ip()),
             allow: vec![Allow::Udp(ports)],
+            filtering: Filtering::default(),
             state: RuleState::Open,
         }],
         sources: vec![SourceConfig { class, attachment, translation: SourceTranslation::Napt(vec![network("10.255.0.0/24")]) }],
@@ -90,7 +90,7 @@ pub(crate) fn tenant(number: usize, public_key: [u8; 32], limits: Limits) -> Ten
     TenantEntry { config: Arc::new(config), counters: Arc::default(), tunnel_counters: vec![Arc::default()] }
 }
 
-pub(crate) fn router_config(private_key: SecretKey, tenants: Vec<TenantEntry>) -> RouterConfig {
+pub(crate) fn router_config(endpoint: EndpointKind, tenants: Vec<TenantEntry>) -> RouterConfig {
     let port = |name: &str, access: bool| PortConfig {
         name: name.into(),
         address: access.then(|| network("192.0.2.1/24")),
@@ -98,12 +98,11 @@ pub(crate) fn router_config(private_key: SecretKey, tenants: Vec<TenantEntry>) -
         mtu: MTU,
         counters: Arc::default(),
     };
-    let listen = NonZeroU16::new(RELAY.port()).expect("not zero");
-    let kind = EndpointKind::WireGuard { listen, private_key };
     RouterConfig {
         ports: vec![port("access", true), port("trunk", false)],
-        endpoints: vec![EndpointConfig { name: "end".into(), port: PortId(0), kind }],
+        endpoints: vec![EndpointConfig { name: "end".into(), port: PortId(0), kind: endpoint }],
         conventional_lgwan: Vec::new(),
+        reserved_ports: Vec::new(),
         tenants,
     }
 }

@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dataplane::counters::WorkerCounters;
-use dataplane::nat::Direction;
+use dataplane::nat::{Direction, PortHalf};
 use dataplane::nic::memory::{MemoryNic, MemoryWire};
 use dataplane::nic::{BATCH, Nic};
 use dataplane::packet::FramePool;
 use dataplane::publish::Publisher;
 use dataplane::router_config::{SecretKey, TenantEntry};
 use dataplane::time::Instant;
+use dataplane::tunnel::Content;
 use dataplane::tunnel::wireguard;
-use dataplane::tunnel::{Content, Tunnel};
 use dataplane::wire::ethernet::{self, Ethernet};
 use dataplane::worker::{Links, PortQueues, Worker, WorkerParts, steering};
 use serde::Serialize;
@@ -29,7 +29,9 @@ use crate::cipher::BareCipher;
 use crate::frames::{arp_reply, source_and_mark};
 use crate::office::{ACCESS_MAC, Office, TRUNK_MAC};
 use crate::path::{LARGE, MIDDLE, SMALL, median};
-use crate::relay_config::{MTU, RELAY, limits, router_config, tenant};
+use crate::relay_config::{MTU, limits, router_config, tenant};
+use crate::suite::Suite::ChaCha20Poly1305 as WIREGUARD;
+use crate::suite::wireguard_peer;
 
 const WORKERS: usize = 2;
 /// Queues of each port, whatever the number of workers.
@@ -49,6 +51,7 @@ const LONGEST_POLLS: usize = 10_000_000;
 #[derive(Serialize)]
 pub(crate) struct Row {
     case: &'static str,
+    suite: &'static str,
     direction: &'static str,
     size: usize,
     tenants: usize,
@@ -105,7 +108,7 @@ pub(crate) fn print_table(rows: &[Row]) {
 }
 
 fn compare(one: &mut Fleet, two: &mut Fleet, arrival: &'static str, direction: Direction, size: usize) -> [Row; 2] {
-    let mut cipher = BareCipher::new(size);
+    let mut cipher = BareCipher::new(WIREGUARD, size);
     let mut samples: [Vec<[f64; 2]>; 2] = [Vec::new(), Vec::new()];
     let mut bare = Vec::new();
     for round in 0..WARM_UP + ROUNDS {
@@ -121,6 +124,7 @@ fn compare(one: &mut Fleet, two: &mut Fleet, arrival: &'static str, direction: D
         |fleet: usize, kind: usize| median(column(0, kind).iter().zip(column(fleet, kind)).map(|(one, more)| one / more).collect());
     [0, 1].map(|fleet| Row {
         case: "workers",
+        suite: WIREGUARD.label(),
         direction: direction.label(),
         size,
         tenants: TENANTS,
@@ -160,8 +164,7 @@ fn numbers() -> Vec<usize> {
 }
 
 fn tenant_name(number: usize) -> String {
-    let key = [1; 32];
-    tenant(number, key, limits(1)).config.name.to_string()
+    tenant(number, wireguard_peer([1; 32]), limits(1)).config.name.to_string()
 }
 
 impl Fleet {
@@ -171,11 +174,11 @@ impl Fleet {
         let relay = wireguard::public_key(&relay_key);
         let numbers = numbers();
         let keys: Vec<SecretKey> = numbers.iter().map(|_| wireguard::generate().expect("random bytes")).collect();
-        let offices = numbers.iter().zip(&keys).map(|(number, key)| Office::new(*number, key, relay, time)).collect();
-        let entry = |(number, key): (&usize, &SecretKey)| tenant(*number, wireguard::public_key(key), limits(64));
+        let offices = numbers.iter().zip(&keys).map(|(number, key)| Office::new(WIREGUARD, *number, key, relay, time)).collect();
+        let entry = |(number, key): (&usize, &SecretKey)| tenant(*number, wireguard_peer(wireguard::public_key(key)), limits(64));
         let entries: Vec<TenantEntry> = numbers.iter().zip(&keys).map(entry).collect();
         let owners = numbers.iter().map(|number| steering::owner(&tenant_name(*number), WORKERS).index()).collect();
-        let config = Publisher::new(router_config(relay_key, entries));
+        let config = Publisher::new(router_config(WIREGUARD.endpoint(relay_key), entries));
         let mut pools = FramePool::shared(FRAMES, count).expect("memory");
         let links = Links::between(&pools);
         let mut wires = [Vec::new(), Vec::new()];
@@ -192,7 +195,17 @@ impl Fleet {
         let counters: Vec<Arc<WorkerCounters>> = links.iter().map(|_| Arc::default()).collect();
         let parts = dealt.into_iter().zip(pools).zip(links).zip(&counters);
         let workers = parts.map(|(((ports, pool), links), counters)| {
-            let parts = WorkerParts { ports, links, pool, config: config.reader(), counters: Arc::clone(counters), seed: 1, cpu: None };
+            let parts = WorkerParts {
+                ports,
+                links,
+                pool,
+                config: config.reader(),
+                counters: Arc::clone(counters),
+                seed: 1,
+                port_half: PortHalf::Even,
+                cpu: None,
+                start: Duration::ZERO,
+            };
             Worker::new(parts, time).0
         });
         let workers = workers.collect();
@@ -232,13 +245,13 @@ impl Fleet {
     fn connect(&mut self, number: usize) {
         let mut out = [0; 2_048];
         let office = &mut self.offices[number];
-        let len = office.tunnel.initiate(&mut out, self.time).expect("no session yet");
+        let len = office.initiate(&mut out, self.time);
         self.access[0].inject(&office.outer(&out[..len])).expect("room");
         let answers = self.step(Duration::from_millis(4));
         let [answer] = &answers[..] else { panic!("one answer to a handshake, not {}", answers.len()) };
         let office = &mut self.offices[number];
-        let done = office.tunnel.decapsulate(&answer[28..], RELAY.into(), &mut out, self.time).expect("the relay's answer");
-        let Content::Reply { len } = done.content else { panic!("a handshake ends with a keepalive") };
+        let done = office.decapsulate(&answer[28..], &mut out, self.time).expect("the relay's answer");
+        let Content::Reply { len } = done else { panic!("a handshake ends with a keepalive") };
         self.access[0].inject(&office.outer(&out[..len])).expect("room");
         self.step(Duration::ZERO);
         self.access[0].inject(&self.offices[number].open_datagram(100, self.time)).expect("room");

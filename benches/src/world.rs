@@ -7,21 +7,25 @@ use std::time::Duration;
 
 use dataplane::counters::WorkerCounters;
 pub(crate) use dataplane::nat::Direction;
+use dataplane::nat::PortHalf;
 use dataplane::nic::memory::{MemoryNic, MemoryWire};
 use dataplane::nic::{BATCH, Nic};
 use dataplane::packet::FramePool;
 use dataplane::publish::Publisher;
 use dataplane::router_config::{Limits, SecretKey, TenantEntry, Vlan};
 use dataplane::time::Instant;
+use dataplane::tunnel::Content;
 use dataplane::tunnel::wireguard;
-use dataplane::tunnel::{Content, Tunnel};
 use dataplane::wire::ethernet::{self, Ethernet};
+use dataplane::worker::control::{Command, Event};
 use dataplane::worker::{Links, PortQueues, Worker, WorkerParts};
+use rtrb::{Consumer, Producer};
 
 use crate::busy_time;
 use crate::frames::{arp_reply, source_and_mark};
 use crate::office::{ACCESS_MAC, Office, TRUNK_MAC};
-use crate::relay_config::{CLOUD_HOST, MTU, RELAY, limits, office_host, router_config, tenant, tenant_of};
+use crate::relay_config::{CLOUD_HOST, MTU, limits, office_host, router_config, tenant, tenant_of};
+use crate::suite::Suite;
 
 pub(crate) use soak::{Books, Soak};
 
@@ -51,6 +55,9 @@ pub(crate) struct World {
     /// The relay's time goes on while its worker is busy, as on a core of its own: timers come as often as they would there.
     time: Instant,
     worker: Worker,
+    commands: Producer<Command>,
+    events: Consumer<Event>,
+    suite: Suite,
     entries: Vec<TenantEntry>,
     counters: Arc<WorkerCounters>,
     access: MemoryWire,
@@ -70,18 +77,23 @@ impl World {
 
     /// As [`Self::new`], with so many slots on each ring of the NICs.
     pub(crate) fn with_ring(tenants: usize, sessions: usize, more: usize, ring: usize) -> Self {
-        Self::with_limits(tenants, sessions, limits((sessions + more).div_ceil(tenants)), ring)
+        Self::with_limits(Suite::ChaCha20Poly1305, tenants, sessions, limits((sessions + more).div_ceil(tenants)), ring)
     }
 
-    fn with_limits(tenants: usize, sessions: usize, limits: Limits, ring: usize) -> Self {
+    /// As [`Self::new`], with tunnels of this suite.
+    pub(crate) fn over(suite: Suite, tenants: usize, sessions: usize, more: usize) -> Self {
+        Self::with_limits(suite, tenants, sessions, limits((sessions + more).div_ceil(tenants)), RING)
+    }
+
+    fn with_limits(suite: Suite, tenants: usize, sessions: usize, limits: Limits, ring: usize) -> Self {
         let time = Instant::from_secs(1);
         let relay_key = wireguard::generate().expect("random bytes");
         let keys: Vec<SecretKey> = (0..tenants).map(|_| wireguard::generate().expect("random bytes")).collect();
         let relay = wireguard::public_key(&relay_key);
-        let offices = keys.iter().enumerate().map(|(number, key)| Office::new(number, key, relay, time)).collect();
+        let offices = keys.iter().enumerate().map(|(number, key)| Office::new(suite, number, key, relay, time)).collect();
         let key = |number: usize| wireguard::public_key(&keys[number]);
-        let entries: Vec<TenantEntry> = (0..tenants).map(|number| tenant(number, key(number), limits)).collect();
-        let config = Publisher::new(router_config(relay_key, entries.clone()));
+        let entries: Vec<TenantEntry> = (0..tenants).map(|number| tenant(number, suite.tunnel(key(number)), limits)).collect();
+        let config = Publisher::new(router_config(suite.endpoint(relay_key), entries.clone()));
         let mut pool = FramePool::new(FRAMES_PER_SLOT * u32::try_from(ring).expect("a small number")).expect("memory");
         make_resident(&mut pool);
         let (access_nic, access) = MemoryNic::new("access", ACCESS_MAC.0, MTU, ring, &mut pool);
@@ -90,11 +102,22 @@ impl World {
         let ports = nics.map(PortQueues::from).into();
         let counters: Arc<WorkerCounters> = Arc::default();
         let links = Links::alone();
-        let parts = WorkerParts { ports, links, pool, config: config.reader(), counters: Arc::clone(&counters), seed: 1, cpu: None };
-        let (worker, _, _) = Worker::new(parts, time);
+        let parts = WorkerParts {
+            ports,
+            links,
+            pool,
+            config: config.reader(),
+            counters: Arc::clone(&counters),
+            seed: 1,
+            port_half: PortHalf::Even,
+            cpu: None,
+            start: Duration::ZERO,
+        };
+        let (worker, commands, events) = Worker::new(parts, time);
         let opening = Duration::from_secs(1) * u32::try_from(BATCH).expect("a small number")
             / (limits.new_sessions_per_second.get() * u32::try_from(tenants).expect("few enough"));
-        let mut world = Self { time, worker, entries, counters, access, trunk, offices, opening, next: 0, lost_before: 0 };
+        let mut world =
+            Self { time, worker, commands, events, suite, entries, counters, access, trunk, offices, opening, next: 0, lost_before: 0 };
         // Until every gateway is known.
         for _ in 0..64 {
             world.step(Duration::from_millis(16));
@@ -105,6 +128,10 @@ impl World {
         world.open_sessions(sessions);
         world.lost_before = world.counters.dropped.get();
         world
+    }
+
+    pub(crate) fn suite(&self) -> Suite {
+        self.suite
     }
 
     pub(crate) fn tenants(&self) -> usize {
@@ -229,22 +256,40 @@ impl World {
         frames
     }
 
-    /// Handshake, then one packet there and one back, looked at on both sides.
+    /// SAs or a handshake, then one packet there and one back, looked at on both sides.
     fn connect(&mut self, number: usize) {
+        if self.suite.is_ipsec() {
+            self.install_pair(number);
+        } else {
+            self.shake_hands(number);
+        }
+        self.open_first_session(number);
+    }
+
+    fn install_pair(&mut self, number: usize) {
+        let pair = self.suite.pair(u16::try_from(number).expect("few enough"), self.offices[number].router);
+        let (tenant, tunnel) = (Arc::clone(&self.entries[number].config.name), "main".into());
+        self.commands.push(Command::InstallSa { id: number as u64, tenant, tunnel, pair: Box::new(pair) }).expect("room");
+        self.step(Duration::ZERO);
+        let installed =
+            std::iter::from_fn(|| self.events.pop().ok()).any(|event| matches!(event, Event::SaInstalled { outcome: Ok(()), .. }));
+        assert!(installed, "the worker has the SA pair of tenant {number}");
+    }
+
+    fn shake_hands(&mut self, number: usize) {
         let now = self.time;
         let mut out = [0; 2_048];
         let office = &mut self.offices[number];
-        let len = office.tunnel.initiate(&mut out, now).expect("no session yet");
+        let len = office.initiate(&mut out, now);
         self.access.inject(&office.outer(&out[..len])).expect("room");
         // The relay answers 500 unproved sources a second.
         let answers = self.step(Duration::from_millis(4));
         let [answer] = &answers[..] else { panic!("one answer to a handshake, not {}", answers.len()) };
         let office = &mut self.offices[number];
-        let done = office.tunnel.decapsulate(&answer[28..], RELAY.into(), &mut out, now).expect("the relay's answer");
-        let Content::Reply { len } = done.content else { panic!("a handshake ends with a keepalive") };
+        let done = office.decapsulate(&answer[28..], &mut out, now).expect("the relay's answer");
+        let Content::Reply { len } = done else { panic!("a handshake ends with a keepalive") };
         self.access.inject(&office.outer(&out[..len])).expect("room");
         self.step(Duration::ZERO);
-        self.open_first_session(number);
     }
 
     fn open_first_session(&mut self, number: usize) {
@@ -262,8 +307,8 @@ impl World {
         let arrived = self.step(Duration::ZERO);
         let [datagram] = &arrived[..] else { panic!("one datagram at the office, not {}", arrived.len()) };
         let mut out = [0; 2_048];
-        let done = self.offices[number].tunnel.decapsulate(&datagram[28..], RELAY.into(), &mut out, now).expect("the relay's data");
-        assert_eq!(done.content, Content::Inner { len: 100 });
+        let content = self.offices[number].decapsulate(&datagram[28..], &mut out, now).expect("the relay's data");
+        assert_eq!(content, Content::Inner { len: 100 });
         assert_eq!(out[16..20], office_host(0).octets());
     }
 

@@ -11,6 +11,9 @@ use serde::Serialize;
 /// Set by `benches/compare/run` where it has built the relay from the working tree, so that the tree's commit is the relay's.
 const WORKING_TREE: &str = "CHUKEI_FROM_WORKING_TREE";
 
+/// strongSwan's daemon, where Debian puts what is not for a shell's path.
+const CHARON: &str = "/usr/lib/ipsec/charon";
+
 /// The NIC driver that the relay is told to use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Driver {
@@ -47,6 +50,8 @@ pub(crate) enum Contender {
     WireguardGo,
     Boringtun,
     Gotatun,
+    /// Against which the relay's IPsec is measured; the others speak WireGuard.
+    StrongSwan,
 }
 
 /// Which release was measured.
@@ -73,6 +78,7 @@ impl Contender {
             Self::WireguardGo => "wireguard-go".to_owned(),
             Self::Boringtun => "boringtun-cli".to_owned(),
             Self::Gotatun => "gotatun-cli".to_owned(),
+            Self::StrongSwan => "strongSwan".to_owned(),
         }
     }
 
@@ -88,6 +94,7 @@ impl Contender {
             Self::WireguardGo => ("wireguard-go", &["-f"]),
             Self::Boringtun => ("boringtun-cli", &["-f", "--disable-drop-privileges"]),
             Self::Gotatun => ("gotatun", &["-f", "--disable-drop-privileges", "-v", "error"]),
+            Self::StrongSwan => (CHARON, &[]),
         }
     }
 
@@ -114,6 +121,11 @@ impl Contender {
             }
             Self::Boringtun => of_registry("boringtun-cli", &first_line("boringtun-cli", &["--version"])),
             Self::Gotatun => of_registry("gotatun-cli", &first_line("gotatun", &["--version"])),
+            Self::StrongSwan => {
+                let package = tool("dpkg-query", &["--show", "--showformat=${Version}", "strongswan-charon"]);
+                let note = package.map(|version| format!("the distribution's package {version}, kernel-libipsec")).unwrap_or_default();
+                Release { version: last_word(&first_line(CHARON, &["--version"])), date: "date unknown".to_owned(), note }
+            }
         }
     }
 }

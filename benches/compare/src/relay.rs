@@ -40,11 +40,18 @@ fn write_configuration(directory: &Path, town: &Municipality, keys: &KeyPair, dr
         fs::create_dir(directory).expect("create a directory");
     }
     write_secret(&directory.join("relay.key"), &keys.private);
+    let endpoint = if let Some(ipsec) = &town.ipsec {
+        fs::create_dir(directory.join("keys")).expect("create a directory");
+        write_secret(&directory.join(format!("keys/{}.psk", town.tenant)), &ipsec.psk);
+        format!("{{name: tokyo-ipsec, port: access, ipsec: {{local_id: {}}}}}", ipsec.relay_identity)
+    } else {
+        format!("{{name: tokyo-a, port: access, wireguard: {{listen: {LISTEN}, private_key_file: relay.key}}}}")
+    };
     let (run, driver) = (directory.display(), driver.label());
     let yaml = format!(
         "relay: compare\nports:\n  access: {{interface: {ACCESS_PORT}, address: {RELAY}/24, driver: {driver}}}\n\
          \x20 aws: {{interface: {CLOUD_PORT}, driver: {driver}}}\n\
-         endpoints:\n  - {{name: tokyo-a, port: access, wireguard: {{listen: {LISTEN}, private_key_file: relay.key}}}}\n\
+         endpoints:\n  - {endpoint}\n\
          shared_addresses: [203.0.113.0/26]\n\
          metrics: {{listen: \"{METRICS}\"}}\napi: {{socket: {run}/api.sock}}\nstate: {run}/state\ntenants: tenants/*.yaml\n"
     );
@@ -95,11 +102,7 @@ impl Relaying for Chukei {
 pub(crate) fn peer(kind: Contender, namespace: &Namespace, directory: &Path, town: &Municipality, keys: &KeyPair, number: usize) -> Peer {
     let interface = format!("wg{}r{number}", std::process::id());
     let (program, arguments) = kind.command();
-    ip(namespace, &format!("address add {RELAY}/24 dev {ACCESS_PORT}"));
-    ip(namespace, &format!("address add {RELAY_ON_VLAN}/30 dev {CLOUD_PORT}"));
-    ip(namespace, &format!("route add {RESIDENTS} via {CLOUD_GATEWAY}"));
-    namespace.set_sysctl("net/ipv4/ip_forward", "1").unwrap_or_else(|error| panic!("{error}"));
-
+    furnish(namespace);
     let process = Running::start(namespace, directory, "relay", program, &[arguments, &[&*interface]].concat());
     let peer = Peer { process, socket: Path::new(SOCKETS).join(format!("{interface}.sock")) };
     wait_until(&format!("{program}'s control socket"), READY, || peer.socket.exists());
@@ -108,10 +111,23 @@ pub(crate) fn peer(kind: Contender, namespace: &Namespace, directory: &Path, tow
     must(namespace, "wg", &["setconf", &interface, configuration.to_str().expect("a path of text")]);
     ip(namespace, &format!("link set {interface} mtu {INNER_MTU} up"));
     ip(namespace, &format!("route add {} dev {interface}", town.mynumber));
-    let rules = directory.join("rules.nft");
-    fs::write(&rules, nat_rules(&interface, town.mynumber.to_string().as_str())).expect("write rules.nft");
-    must(namespace, "nft", &["-f", rules.to_str().expect("a path of text")]);
+    translate(namespace, directory, &interface, town);
     peer
+}
+
+/// Gives the kernel in a peer's namespace its addresses and its route to the cloud, and has it forward.
+pub(crate) fn furnish(namespace: &Namespace) {
+    ip(namespace, &format!("address add {RELAY}/24 dev {ACCESS_PORT}"));
+    ip(namespace, &format!("address add {RELAY_ON_VLAN}/30 dev {CLOUD_PORT}"));
+    ip(namespace, &format!("route add {RESIDENTS} via {CLOUD_GATEWAY}"));
+    namespace.set_sysctl("net/ipv4/ip_forward", "1").unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Has the kernel translate and filter what comes out of a peer's tunnel and goes into it.
+pub(crate) fn translate(namespace: &Namespace, directory: &Path, tunnel: &str, town: &Municipality) {
+    let rules = directory.join("rules.nft");
+    fs::write(&rules, nat_rules(tunnel, town.mynumber.to_string().as_str())).expect("write rules.nft");
+    must(namespace, "nft", &["-f", rules.to_str().expect("a path of text")]);
 }
 
 fn wireguard_configuration(town: &Municipality, keys: &KeyPair) -> String {

@@ -2,14 +2,22 @@
 
 use std::fmt::Write as _;
 
-use crate::Report;
 use crate::report::Row;
+use crate::{Report, Table};
 
 /// The whole page: who, on what, the rows, and what has to be known to read them.
 pub(crate) fn page(report: &Report) -> String {
     let mut page = String::new();
     let _ = writeln!(page, "{}", report.machine);
-    let _ = writeln!(page, "{}\n", report.date);
+    let _ = writeln!(page, "{}", report.date);
+    for table in report.wireguard.iter().chain(&report.ipsec) {
+        write_table(&mut page, table);
+    }
+    page
+}
+
+fn write_table(page: &mut String, report: &Table) {
+    let _ = writeln!(page, "\n{}\n", report.line);
     for contender in &report.contenders {
         let note = if contender.release.note.is_empty() { String::new() } else { format!("; {}", contender.release.note) };
         let (name, version, date) = (&contender.name, &contender.release.version, &contender.release.date);
@@ -31,16 +39,15 @@ pub(crate) fn page(report: &Report) -> String {
     for note in report.notes.iter().chain(&report.warnings) {
         let _ = writeln!(page, "{note}");
     }
-    page
 }
 
-fn head(report: &Report) -> Vec<String> {
+fn head(report: &Table) -> Vec<String> {
     let names = report.contenders.iter().map(|contender| contender.name.clone());
     let ratios = own(report).map(|name| name.replace("chukei", "ratio"));
     ["metric", "unit"].map(str::to_owned).into_iter().chain(names).chain(ratios).chain([String::from("target"), String::from("")]).collect()
 }
 
-fn cells(row: &Row, report: &Report) -> Vec<String> {
+fn cells(row: &Row, report: &Table) -> Vec<String> {
     let mut cells = vec![row.metric.clone(), row.unit.to_owned()];
     cells.extend(row.values.iter().map(|value| number(*value)));
     cells.extend(own(report).map(|name| row.ratios.get(name).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))));
@@ -51,7 +58,7 @@ fn cells(row: &Row, report: &Report) -> Vec<String> {
 }
 
 /// The columns that are chukei's own.
-fn own(report: &Report) -> impl Iterator<Item = &str> {
+fn own(report: &Table) -> impl Iterator<Item = &str> {
     report.contenders.iter().filter(|contender| !contender.is_peer).map(|contender| contender.name.as_str())
 }
 

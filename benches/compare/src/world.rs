@@ -1,25 +1,25 @@
 //! One contender's world, the same for all but for the relay in its middle:
 //!
 //! ```text
-//! office: host, wireguard-go  wan0 ====== access0  RELAY  cloud0 ------ trunk0  cloud: server
+//! office: host, its router   wan0 ====== access0  RELAY  cloud0 ------ trunk0  cloud: server
 //! ```
 //! The cables keep the kernel's own offload settings, unless the relay's driver needs them off. Towards chukei the cloud's end is a
 //! VLAN, whose tag the kernel takes off and puts on; a peer's cable is plain, which spares it the tag.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use controlplane::demo::vlan::VlanTag;
 use controlplane::demo::{Links, Namespace, in_namespace};
 use netns_tests::keys::KeyPair;
 use netns_tests::plan::{CLOUD_GATEWAY, Municipality, NAPT_POOL, RELAY_ON_VLAN, RESIDENTS};
-use netns_tests::process::{Running, ip, wait_until};
-use netns_tests::router::Router;
+use netns_tests::process::{Running, ip};
 
 use crate::contender::{Contender, Release};
 use crate::cpu::Processes;
+use crate::line::{Client, Line};
 use crate::relay::{chukei, peer};
+use crate::strongswan::strongswan;
 
 /// The relay's port towards the municipality.
 pub(crate) const ACCESS_PORT: &str = "access0";
@@ -28,6 +28,8 @@ pub(crate) const CLOUD_PORT: &str = "cloud0";
 /// The far ends of both cables.
 const OFFICE_END: &str = "wan0";
 const CLOUD_END: &str = "trunk0";
+/// How every peer moves packets.
+const PEERS_MODE: &str = "TUN + nftables, cables as the kernel makes them";
 
 /// A running relay with an office and a cloud. All of it goes when it is dropped, or with this process.
 pub(crate) struct World {
@@ -40,8 +42,8 @@ pub(crate) struct World {
     pub(crate) cloud: Namespace,
     /// The municipality.
     pub(crate) town: Municipality,
-    /// Its router, which is the same program in every world.
-    pub(crate) client: Router,
+    /// Its router, which is the same program in every world of a line.
+    pub(crate) client: Client,
     pub(crate) server: Running,
     pub(crate) directory: PathBuf,
     relay: Box<dyn Relaying>,
@@ -62,12 +64,12 @@ impl World {
     ///
     /// # Panics
     /// When the kernel refuses something or a program does not start; the message says which.
-    pub(crate) fn build(contender: Contender, number: usize, directory: &Path) -> Self {
+    pub(crate) fn build(contender: Contender, line: Line, number: usize, directory: &Path) -> Self {
         let directory = directory.join(format!("world{number}"));
         std::fs::create_dir(&directory).expect("create a directory");
         let name = contender.name();
         let [office, middle, cloud] = ["office", "relay", "cloud"].map(|place| namespace(&format!("{place} of {name}")));
-        let town = Municipality::new("131016-chiyoda", "千代田区", 1);
+        let town = line.town();
         cable((&middle, ACCESS_PORT), (&office, OFFICE_END));
         cable((&middle, CLOUD_PORT), (&cloud, CLOUD_END));
         furnish_office(&office, &town);
@@ -80,30 +82,13 @@ impl World {
                 end_cables_for(&office, &cloud, &town, &mode);
                 (Box::new(relay), mode)
             }
-            peer_kind => {
-                let relay = peer(peer_kind, &middle, &directory, &town, &keys, number);
-                (Box::new(relay), "TUN + nftables, cables as the kernel makes them".to_owned())
-            }
+            Contender::StrongSwan => (Box::new(strongswan(&middle, &directory, &town)), PEERS_MODE.to_owned()),
+            peer_kind => (Box::new(peer(peer_kind, &middle, &directory, &town, &keys, number)), PEERS_MODE.to_owned()),
         };
-        let client = Router::start(&office, &directory, &town, &keys.public);
-        client.call_relay();
+        let client = Client::call(line, &office, &directory, &town, &keys);
+        client.wait_until_up(&name);
         let server = Running::start(&cloud, &directory, "server", "iperf3", &["--server"]);
-        let world = Self {
-            name,
-            contender,
-            release: contender.release(),
-            mode,
-            office,
-            cloud,
-            town,
-            client,
-            server,
-            directory,
-            relay,
-            _middle: middle,
-        };
-        world.wait_for_tunnel();
-        world
+        Self { name, contender, release: contender.release(), mode, office, cloud, town, client, server, directory, relay, _middle: middle }
     }
 
     /// The processes whose time is told apart; `load` is whoever makes the load beside iperf3's server.
@@ -120,17 +105,12 @@ impl World {
         self.relay.losses()
     }
 
-    /// What the municipality's tunnel has carried: every inner packet, as wireguard-go of 2022 knows no larger ones. The same count
+    /// What the municipality's tunnel has carried: every inner packet, as neither router hands over larger ones. The same count
     /// in every world, whatever the relay makes of the packets.
     pub(crate) fn carried(&self) -> Carried {
         let read = || std::fs::read_to_string("/proc/thread-self/net/dev").expect("read /proc/thread-self/net/dev");
         let table = in_namespace(&self.office, read).unwrap_or_else(|error| panic!("{error}"));
         Carried::parse(&table, self.client.interface()).expect("the tunnel's line in /proc/net/dev")
-    }
-
-    fn wait_for_tunnel(&self) {
-        let up = || self.client.latest_handshake() > 0;
-        wait_until(&format!("the tunnel to {} is up", self.name), Duration::from_secs(20), up);
     }
 }
 

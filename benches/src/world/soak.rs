@@ -1,6 +1,5 @@
 //! Full load without end: both directions, sessions that come and go, tunnels that rekey, and books on every packet.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -8,13 +7,13 @@ use dataplane::nic::BATCH;
 use dataplane::nic::memory::MemoryWire;
 use dataplane::router_config::Limits;
 use dataplane::time::Instant;
-use dataplane::tunnel::{Content, Tunnel};
+use dataplane::tunnel::Content;
 use dataplane::wire::ethernet::{self, Ethernet};
 
 use super::{RING, World, learn};
 use crate::frames::arp_reply;
 use crate::office::Office;
-use crate::relay_config::RELAY;
+use crate::suite::Suite;
 
 const TENANTS: usize = 16;
 /// Each tenant's table is full within seconds, and stays full.
@@ -77,8 +76,8 @@ pub(crate) struct Books {
 impl Soak {
     pub(crate) fn new() -> Self {
         let number = |number| NonZeroU32::new(number).expect("not zero");
-        let limits = Limits { sessions: number(SESSIONS), new_sessions_per_second: number(NEW_SESSIONS_A_SECOND) };
-        let world = World::with_limits(TENANTS, TENANTS, limits, RING);
+        let limits = Limits { sessions: number(SESSIONS), ports: number(SESSIONS), new_sessions_per_second: number(NEW_SESSIONS_A_SECOND) };
+        let world = World::with_limits(Suite::ChaCha20Poly1305, TENANTS, TENANTS, limits, RING);
         let books = books_of(&world, Tally::default());
         let tally = Tally { injected: books.received, collected: books.transmitted, ..Tally::default() };
         Self { base: world.time, world, started: std::time::Instant::now(), next_tick: Duration::ZERO, round: 0, tally }
@@ -129,7 +128,7 @@ impl Soak {
         let now = self.now();
         let mut out = [0; 2_048];
         for office in &mut self.world.offices {
-            if let Some(len) = office.tunnel.tick(&mut out, now) {
+            if let Some(len) = office.tick(&mut out, now) {
                 inject(&mut self.world.access, &office.outer(&out[..len]), &mut self.tally);
             }
         }
@@ -200,7 +199,7 @@ fn at_router(offices: &mut [Office], packet: &[u8], now: Instant, tally: &mut Ta
     let number = usize::from(u16::from_be_bytes([packet[18], packet[19]]));
     let office = &mut offices[number];
     let mut out = [0; 2_048];
-    match office.tunnel.decapsulate(&packet[28..], SocketAddr::from(RELAY), &mut out, now).map(|opened| opened.content) {
+    match office.decapsulate(&packet[28..], &mut out, now) {
         Ok(Content::Inner { .. }) => {
             tally.arrived += u64::from(out[9] == UDP);
             None
