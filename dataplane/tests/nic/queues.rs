@@ -7,7 +7,7 @@ use std::time::Duration;
 use dataplane::nic::{BATCH, Driver, OpenPort, PortSpec, open_ports};
 use dataplane::packet::{FramePool, Packet};
 
-use crate::support::{in_own_network, plain_frame, sh, state_directory};
+use crate::support::{in_own_network, plain_frame, sh, state_directory, wait_for_cable};
 
 const FLOWS: u16 = 64;
 
@@ -20,6 +20,8 @@ fn host_with_flows(queues: usize) {
 }
 
 fn send_flows() {
+    // Taking the port over changed its channels, and with them the carrier for a moment.
+    wait_for_cable("host");
     let socket = UdpSocket::bind("192.0.2.1:0").expect("a socket");
     for flow in 0..FLOWS {
         socket.send_to(&flow.to_be_bytes(), (Ipv4Addr::new(192, 0, 2, 2), 1_000 + flow)).expect("sent");

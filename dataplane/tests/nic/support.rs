@@ -47,6 +47,11 @@ pub(crate) fn veth(near: &str, far: &str) {
     ));
 }
 
+/// Wait until the kernel has noticed that this interface's cable is up: until then it throws away what is sent there.
+pub(crate) fn wait_for_cable(interface: &str) {
+    sh(&format!("timeout 5 sh -c 'until ip link show {interface} | grep -q \"state UP\"; do sleep 0.01; done'"));
+}
+
 /// A state directory of this process.
 pub(crate) fn state_directory() -> PathBuf {
     std::env::temp_dir().join(format!("chukei-nic-test-{}", std::process::id()))

@@ -8,7 +8,7 @@ use dataplane::nic::{Driver, NicError};
 use dataplane::packet::FramePool;
 use etherparse::PacketBuilder;
 
-use crate::support::{Station, in_own_network, open, output, sh, state_directory, veth};
+use crate::support::{Station, in_own_network, open, output, sh, state_directory, veth, wait_for_cable};
 
 /// Wait until the kernel sends what it is given for an interface.
 fn wait_until_up(interface: &str) {
@@ -225,8 +225,8 @@ fn kernel_is_silent_while_the_relay_has_the_port(driver: Driver) {
     let Station { port, .. } = relay;
     drop(port.queues);
     port.taken.restore().expect("restored");
-    // Until the kernel has noticed that the cable is up again, it throws away what `far` sends.
-    sh("ip link set port up; timeout 5 sh -c 'until ip link show far | grep -q \"state UP\"; do sleep 0.01; done'");
+    sh("ip link set port up");
+    wait_for_cable("far");
     assert!(answered(&mut far), "and answers again afterwards");
 }
 
