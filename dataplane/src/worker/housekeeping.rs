@@ -19,9 +19,9 @@ use crate::worker::port::{self, Port};
 
 /// Between two visits of one tenant. WireGuard's timers want 250 ms.
 const ROUND: Duration = Duration::from_millis(250);
-/// Ticks in a round. With 1,788 tenants a tick visits 28 of them, which takes some 50 us: a packet that comes meanwhile hardly notices.
-/// A worker without traffic wakes up as often, 256 times a second.
-const SLICES: u32 = 64;
+/// Most ticks in a round. With 1,788 tenants a tick visits 28 of them, which takes some 50 us: a packet that comes meanwhile hardly
+/// notices. A worker of so many wakes up 256 times a second without any traffic; one of few only as often as there is one to visit.
+const MOST_SLICES: usize = 64;
 /// Expired sessions freed at one visit: bounds the time a visit takes.
 const EXPIRE_BUDGET: usize = 1024;
 /// Gratuitous ARP messages of one interface at one visit.
@@ -30,7 +30,7 @@ const ANNOUNCE_BUDGET: usize = 8;
 /// When which tenants are visited.
 pub(super) struct Schedule {
     next: Instant,
-    slice: u32,
+    slice: usize,
 }
 
 impl Schedule {
@@ -50,10 +50,11 @@ impl Worker {
             return;
         }
         // A late tick is not made up for: timers look at the clock, not at the number of visits.
-        self.housekeeping.next = now + ROUND / SLICES;
-        let slice = self.housekeeping.slice as usize;
-        self.housekeeping.slice = (self.housekeeping.slice + 1) % SLICES;
-        for index in (slice..self.tenants.len()).step_by(SLICES as usize) {
+        let slices = self.tenants.len().clamp(1, MOST_SLICES);
+        self.housekeeping.next = now + ROUND / u32::try_from(slices).expect("at most 64");
+        let slice = self.housekeeping.slice % slices;
+        self.housekeeping.slice = slice + 1;
+        for index in (slice..self.tenants.len()).step_by(slices) {
             self.visit(index, now);
         }
         if slice == 0 {
