@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use rand::Rng;
 
 use super::types::Endpoint;
+use crate::prefetch;
 use crate::wire::fragment;
 use crate::wire::inner::Protocol;
 
@@ -26,6 +27,11 @@ impl Identifications {
     /// Counters that begin anywhere.
     pub(super) fn new(random: &mut impl Rng) -> Self {
         Self { next: std::array::from_fn(|_| random.random()) }
+    }
+
+    /// Hint that [`Self::number`] comes.
+    pub(super) fn prefetch(&self, source: Endpoint, destination: Endpoint, protocol: Protocol) {
+        prefetch::start(&self.next[place(source.addr, destination.addr, protocol)]);
     }
 
     /// Give a whole packet between these two its number.

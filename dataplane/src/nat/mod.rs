@@ -157,6 +157,13 @@ impl Nat {
         self.sessions.prefetch_found(hash);
     }
 
+    /// Hint that a packet without DF will get its number. Reads what [`Nat::prefetch_found`] asked for.
+    pub(crate) fn prefetch_number(&self, hash: u32, direction: Direction, inner: &Inner) {
+        if let Some(rewrite) = self.sessions.likely_rewrite(hash, direction) {
+            self.identifications.prefetch(rewrite.source, rewrite.destination, inner.protocol);
+        }
+    }
+
     /// The session of a packet from the office. ICMP errors have none of their own: see [`Nat::icmp_error_to_cloud`].
     #[must_use]
     pub fn find_from_office(&self, inner: &Inner) -> Option<SessionId> {

@@ -120,6 +120,11 @@ impl Sessions {
         self.table.prefetch_entry(hash);
     }
 
+    /// What the packet will most likely become. Reads what the second hint asked for.
+    pub(super) fn likely_rewrite(&self, hash: u32, direction: Direction) -> Option<Rewrite> {
+        Some(self.table.likely(hash)?.rewrite(direction))
+    }
+
     pub(super) fn find_from_office(&self, inner: &Inner) -> Option<u32> {
         let (source, destination) = ends(inner);
         let index = self.at_office(inner.protocol, source, destination)?;

@@ -134,9 +134,14 @@ impl<T: Entry> Table<T> {
 
     /// Hint that what a look-up will find will be used. Reads what [`Self::prefetch`] asked for.
     pub(super) fn prefetch_entry(&self, hash: u32) {
-        if let Some(slot) = self.index.likely(hash).and_then(|slot| self.slots.get(slot as usize)) {
+        if let Some(slot) = self.likely(hash) {
             prefetch::whole(slot);
         }
+    }
+
+    /// What a look-up will most likely find. Reads what [`Self::prefetch`] asked for.
+    pub(super) fn likely(&self, hash: u32) -> Option<&T> {
+        self.slots.get(self.index.likely(hash)? as usize)
     }
 
     /// Put an entry in; `None`, and the entry is lost, where the table is full.

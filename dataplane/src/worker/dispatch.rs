@@ -73,7 +73,9 @@ impl Worker {
                 break;
             }
             vector.iter().for_each(|open| self.prefetch_found(open));
-            for open in vector.drain(..) {
+            let mut opened = vector.drain(..);
+            while let Some(open) = opened.next() {
+                self.prefetch_number(opened.as_slice());
                 if open.inner.fragment.is_some() {
                     self.forward_fragment(open, now);
                 } else {

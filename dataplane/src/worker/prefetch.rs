@@ -3,6 +3,7 @@
 //! Everything of a tenant is found through pointers, so its lines are asked for in three steps, each of which reads what the one
 //! before it asked for. A wrong guess costs speed only.
 
+use crate::nat::Direction;
 use crate::packet::Packet;
 use crate::prefetch;
 use crate::tenant::Tenant;
@@ -14,6 +15,8 @@ use crate::worker::dispatch::{Open, OpenFrom};
 const TENANT: usize = 6;
 const PARTS: usize = 4;
 const LAST: usize = 2;
+/// How many packets ahead their numbers are, once their sessions are near.
+const NUMBER: usize = 2;
 /// How many received frames ahead their headers are, which nobody has touched since the NIC wrote them.
 const HEADERS: usize = 6;
 
@@ -64,6 +67,18 @@ impl Worker {
     pub(super) fn prefetch_found(&self, open: &Open) {
         if let Some(tenant) = self.tenant_between(open) {
             tenant.nat.prefetch_found(open.hint);
+        }
+    }
+
+    /// The counter that numbers the packet, where somebody may cut it.
+    pub(super) fn prefetch_number(&self, behind: &[Open]) {
+        let Some(open) = behind.get(NUMBER - 1).filter(|open| !open.inner.dont_fragment) else { return };
+        let direction = match open.from {
+            OpenFrom::Office { .. } => Direction::OfficeToCloud,
+            OpenFrom::Cloud { .. } => Direction::CloudToOffice,
+        };
+        if let Some(tenant) = self.tenant_between(open) {
+            tenant.nat.prefetch_number(open.hint, direction, &open.inner);
         }
     }
 
