@@ -56,26 +56,19 @@ use path::Selection;
 use suite::Suite;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (command, json) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [command @ ("path" | "fairness" | "workers")] => (command, false),
-        [command @ ("path" | "fairness" | "workers"), "--json"] => (command, true),
-        ["path", "--plot", _] => ("plot", false),
-        ["path", ref named @ ..] => return measure_selected(named),
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let json = arguments.iter().any(|argument| argument == "--json");
+    arguments.retain(|argument| argument != "--json");
+    let command = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [command @ ("path" | "fairness" | "workers")] => command,
+        ["path", "--plot", _] => "plot",
+        ["path", ref named @ ..] => return measure_selected(named, json),
         ["reconnect"] => {
-            reconnect::print(&reconnect::run());
-            return ExitCode::SUCCESS;
-        }
-        ["reconnect", "--json"] => {
-            println!("{}", serde_json::to_string_pretty(&reconnect::run()).expect("numbers and names"));
+            measure_reconnect(json);
             return ExitCode::SUCCESS;
         }
         ["ike"] => {
-            ike::run(false);
-            return ExitCode::SUCCESS;
-        }
-        ["ike", "--json"] => {
-            ike::run(true);
+            ike::run(json);
             return ExitCode::SUCCESS;
         }
         ["soak"] => return soak::run(Duration::from_secs(20)),
@@ -109,11 +102,7 @@ fn main() -> ExitCode {
 }
 
 /// The rows that agree with what the arguments name.
-fn measure_selected(arguments: &[&str]) -> ExitCode {
-    let (named, json) = match arguments {
-        [named @ .., "--json"] => (named, true),
-        named => (named, false),
-    };
+fn measure_selected(named: &[&str], json: bool) -> ExitCode {
     match selection(named) {
         Ok(selection) => print_rows(&path::run(&selection), json),
         Err(problem) => {
@@ -150,6 +139,15 @@ fn print_rows(rows: &[path::Row], json: bool) {
         println!("{}", serde_json::to_string_pretty(rows).expect("numbers and names"));
     } else {
         print_table(rows);
+    }
+}
+
+fn measure_reconnect(json: bool) {
+    let row = reconnect::run();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&row).expect("numbers and names"));
+    } else {
+        reconnect::print(&row);
     }
 }
 
