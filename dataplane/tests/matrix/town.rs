@@ -44,7 +44,7 @@ pub(crate) struct Town {
     pub(crate) resident_in_cloud: SocketAddrV4,
     /// How the office's printer sees [`JOB`].
     pub(crate) job_at_office: SocketAddrV4,
-    /// A datagram that was delivered long ago.
+    /// A datagram that was delivered some time ago.
     pub(crate) recorded: Vec<u8>,
     canaries: [Vec<u8>; TrafficClass::COUNT],
 }
