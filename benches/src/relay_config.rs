@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use dataplane::router_config::{
     Allow, AttachmentConfig, AttachmentId, EndpointConfig, EndpointId, EndpointKind, Filtering, Limits, OfficePrefix, PortConfig, PortId,
-    PortMap, RateConfig, RouterConfig, RuleState, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TenantEntry, TrafficClass,
-    TunnelConfig, TunnelKind, Vlan, VlanId,
+    PortMap, RateConfig, Redundancy, RouterConfig, RuleState, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TenantEntry,
+    TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
 };
 use ipnetwork::Ipv4Network;
 
@@ -61,6 +61,7 @@ pub(crate) fn tenant(number: usize, tunnel: TunnelKind, limits: Limits) -> Tenan
     let config = TenantConfig {
         name: format!("{number:06}-municipality").into(),
         tunnels: vec![tunnel_config(tunnel)],
+        redundancy: Redundancy::Prefer,
         office: vec![OfficePrefix { prefix: network("198.51.100.0/24"), class }],
         attachments: vec![AttachmentConfig {
             name: "cloud".into(),

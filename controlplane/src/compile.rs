@@ -13,7 +13,7 @@ use dataplane::router_config::{AttachmentId, EndpointId, PortId, RouterConfig, R
 use ipnetwork::Ipv4Network;
 
 use crate::config::{
-    Allow, Attachment, Callback, Class, Endpoint, EndpointKind, Filtering, Governance, Port, RelayConfigModel, Service,
+    Allow, Attachment, Callback, Class, Endpoint, EndpointKind, Filtering, Governance, Port, Redundancy, RelayConfigModel, Service,
     ServiceDestinations, Source, SourceTranslation, Tenant, TunnelKind, Validity, Vlan,
 };
 
@@ -148,6 +148,10 @@ fn tenant_config(model: &RelayConfigModel, tenant: &Tenant, keys: &Keys, now: i6
     TenantConfig {
         name: tenant.id.as_str().into(),
         tunnels: tenant.tunnels.iter().map(|tunnel| tunnel_config(tunnel, keys)).collect(),
+        redundancy: match tenant.redundancy {
+            Redundancy::Prefer => compiled::Redundancy::Prefer,
+            Redundancy::Both => compiled::Redundancy::Both,
+        },
         office: office.collect(),
         attachments: tenant.attachments.iter().map(|attachment| attachment_config(model, attachment)).collect(),
         services: tenant.services.iter().flat_map(|service| service_configs(service, now)).collect(),

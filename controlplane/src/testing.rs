@@ -6,9 +6,10 @@ use std::sync::Arc;
 use dataplane::counters::WorkerCounters;
 use dataplane::publish::Reader;
 use dataplane::router_config::{
-    AttachmentConfig, AttachmentId, EndpointId, Filtering, Limits, PortConfig, PortId, RateConfig, RouterConfig, RuleState, ServiceConfig,
-    TenantConfig, TenantEntry, TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
+    AttachmentConfig, AttachmentId, EndpointId, Filtering, Limits, PortConfig, PortId, RateConfig, Redundancy, RouterConfig, RuleState,
+    ServiceConfig, TenantConfig, TenantEntry, TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
 };
+use dataplane::tenant::Carries;
 use dataplane::time::{Duration, Instant};
 use dataplane::worker::control::{Command, Event, NeighborRow, SessionRow, SnapshotRequest, SnapshotRows, TunnelRow};
 
@@ -46,6 +47,7 @@ pub fn tenant(name: &str) -> TenantConfig {
     TenantConfig {
         name: name.into(),
         tunnels: vec![TunnelConfig { name: "main".into(), endpoint: EndpointId(0), mtu: 1420, kind }],
+        redundancy: Redundancy::Prefer,
         office: Vec::new(),
         attachments: vec![AttachmentConfig {
             name: "aws".into(),
@@ -150,6 +152,7 @@ fn tunnel_row(tenant: &Arc<str>) -> TunnelRow {
         handshake_at: None,
         heard_at: None,
         down_reason: "The municipality's router has never called.",
+        carries: Carries::Nothing,
         sas: Vec::new(),
     }
 }

@@ -118,7 +118,7 @@ pub fn open_from_office(
 /// The reason why the packet is lost. It is then still untranslated.
 pub fn office_to_cloud(
     tenant: &mut Tenant,
-    class: TrafficClass,
+    (tunnel, class): (TunnelId, TrafficClass),
     inner: &Inner,
     conventional_lgwan: &[Ipv4Network],
     out: &mut Packet,
@@ -134,6 +134,7 @@ pub fn office_to_cloud(
         fits(inner, tenant.cloud_mtu(tenant.attachment_of(&flow)))?;
         tenant.admit_rate(Direction::OfficeToCloud, class, inner.total_len, now)?;
         let session = tenant.session_of(flow, inner, now)?;
+        tenant.hear_over(session, tunnel);
         tenant.nat.translate_to_cloud(session, out.bytes_mut(), inner, now);
         session
     };
@@ -187,20 +188,21 @@ pub fn cloud_to_office(
         return host::answer(packet.bytes_mut(), inner).map(|()| Verdict::EchoReply);
     }
     still_has_hops(inner)?;
-    let tunnel = tenant.return_tunnel(now);
-    let mtu = tenant.tunnels[usize::from(tunnel.0)].mtu;
 
-    if inner.is_icmp_error() {
-        tenant.icmp_error_to_office(attachment, packet.bytes_mut(), inner, conventional_lgwan, now)?;
+    let tunnel = if inner.is_icmp_error() {
+        let session = tenant.icmp_error_to_office(attachment, packet.bytes_mut(), inner, conventional_lgwan, now)?;
+        tenant.return_tunnel(Some(session), now)
     } else {
         let flow = tenant.flow_from_cloud(attachment, inner, conventional_lgwan, now)?;
-        fits(inner, mtu)?;
+        let tunnel = tenant.return_tunnel(flow.session(), now);
+        fits(inner, tenant.tunnels[usize::from(tunnel.0)].mtu)?;
         tenant.ready(tunnel, now)?;
         tenant.admit_rate(Direction::CloudToOffice, tenant.class_of(&flow), inner.total_len, now)?;
         let session = tenant.session_of(flow, inner, now)?;
         mss::clamp(packet.bytes_mut(), inner, tenant.inner_mtu().saturating_sub(TCP_HEADERS));
         tenant.nat.translate_to_office(session, packet.bytes_mut(), inner, now);
-    }
+        tunnel
+    };
     decrement_hop_limit(packet.bytes_mut())?;
     encapsulate(tenant, tunnel, packet, out, now)?;
     tenant.counters.cloud_to_office.add(1, packet.len());

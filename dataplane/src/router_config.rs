@@ -44,6 +44,9 @@ impl WorkerId {
 /// Workers of one relay: their number stands in four bits of a receiver index.
 pub const MAX_WORKERS: usize = 16;
 
+/// Tunnels of one tenant: their number stands in three bits of a session.
+pub const MAX_TUNNELS: usize = 8;
+
 /// The whole configuration of a relay.
 #[derive(Debug)]
 pub struct RouterConfig {
@@ -126,8 +129,10 @@ pub struct TenantEntry {
 pub struct TenantConfig {
     /// The tenant's unique name: code and short name.
     pub name: Arc<str>,
-    /// Its tunnels, in order of preference.
+    /// Its tunnels, in order of preference: [`MAX_TUNNELS`] at most.
     pub tunnels: Vec<TunnelConfig>,
+    /// Which of them carry what goes to the office.
+    pub redundancy: Redundancy,
     /// Office prefixes of each class; no prefix is in both.
     pub office: Vec<OfficePrefix>,
     /// Its cloud networks.
@@ -146,6 +151,17 @@ pub struct TenantConfig {
     pub isolated: bool,
     /// Classes that an operator cut off, by [`TrafficClass`] as index.
     pub isolated_classes: [bool; TrafficClass::COUNT],
+}
+
+/// What a tenant's tunnels are to one another, where there are several. Whatever it says, packets of the office are welcome by every one.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Redundancy {
+    /// The first that is up carries everything to the office.
+    #[default]
+    Prefer,
+    /// An answer goes by the tunnel that the office last sent over in its session, so that a firewall behind each of them sees both
+    /// directions; what the cloud begins, and what has no such tunnel any more, by the first that is up.
+    Both,
 }
 
 /// The two kinds of traffic that share one circuit and never mix.

@@ -66,8 +66,14 @@ impl<'a> Host<'a> {
     /// Starts a download in the background, at most `bytes_per_second` fast.
     #[must_use]
     pub fn start_download(&self, directory: &Path, name: &str, url: &str, bytes_per_second: u32) -> Download {
+        self.start_download_with(directory, name, url, bytes_per_second, &[])
+    }
+
+    /// As [`Self::start_download`], with more of curl's options.
+    #[must_use]
+    pub fn start_download_with(&self, directory: &Path, name: &str, url: &str, bytes_per_second: u32, more: &[&str]) -> Download {
         let (body, rate) = (directory.join(format!("{name}.body")), bytes_per_second.to_string());
-        let arguments = ["--limit-rate", &rate, "--output", body.to_str().expect("a path of text"), url];
+        let arguments = [more, &["--limit-rate", &rate, "--output", body.to_str().expect("a path of text"), url]].concat();
         let curl = Running::start(self.namespace, directory, name, "curl", &texts(&self.curl_arguments(&arguments)));
         Download { curl, body }
     }

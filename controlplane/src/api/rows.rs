@@ -124,6 +124,9 @@ pub struct TunnelRow {
     pub since: OffsetDateTime,
     /// Why it is down and what to do; empty when it is up.
     pub reason: String,
+    /// What goes to the office by it: `everything`, `answers+rest` (to what came by it, and all that has no such tunnel), `answers`, `standby`
+    /// or `nothing`.
+    pub carries: String,
     /// Where the peer was last heard.
     pub peer: Option<SocketAddr>,
     /// When the last handshake completed.

@@ -9,6 +9,7 @@ use axum::extract::{Query, State};
 use dataplane::counters::DropCounters;
 use dataplane::drop_reason::DropReason;
 use dataplane::router_config::{RouterConfig, RuleState, TenantEntry, TrafficClass, TunnelKind, Vlan};
+use dataplane::tenant::Carries;
 use dataplane::worker::control::{self, SnapshotRequest, SnapshotRows};
 use serde::Deserialize;
 
@@ -177,6 +178,7 @@ fn tunnel_rows(
             state: if up { "up" } else { "down" }.to_owned(),
             since: row.and_then(|row| row.changed_at).map_or_else(|| configured_since(&entry.config.name, &tunnel.name), wall),
             reason: row.map_or(missing, |row| row.down_reason).to_owned(),
+            carries: row.map_or(Carries::Nothing, |row| row.carries).label().to_owned(),
             peer: row.and_then(|row| row.peer),
             last_handshake: row.and_then(|row| row.handshake_at).map(wall),
             last_heard: row.and_then(|row| row.heard_at).map(wall),

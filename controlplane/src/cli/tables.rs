@@ -136,8 +136,23 @@ pub(super) fn tunnels(answer: &Answer<TunnelRow>) -> String {
             number(row.cloud_to_office.bytes),
         ]
     };
-    let below = |row: &TunnelRow| [vec![row.reason.clone()], ipsec::lines(answer.now, row)].concat();
+    let below = |row: &TunnelRow| [vec![row.reason.clone(), part(answer, row)], ipsec::lines(answer.now, row)].concat();
     with_lines(headings, answer.rows.iter().map(|each| (row(each), below(each))))
+}
+
+/// What a tunnel carries to the office, where its tenant has another one.
+fn part(answer: &Answer<TunnelRow>, row: &TunnelRow) -> String {
+    if answer.rows.iter().filter(|other| other.tenant == row.tenant).count() < 2 {
+        return String::new();
+    }
+    match row.carries.as_str() {
+        "everything" => "carries everything to the office",
+        "answers+rest" => "carries to the office the answers to what came by it, and what the cloud begins",
+        "answers" => "carries to the office the answers to what came by it",
+        "standby" => "stands by: a tunnel that comes before it is up",
+        _ => "",
+    }
+    .to_owned()
 }
 
 pub(super) fn sessions(answer: &Answer<SessionRow>) -> String {

@@ -211,7 +211,7 @@ impl TenantNew {
         // JSON strings are YAML strings, so that no name can be anything but a string.
         let quoted = |text: &str| serde_json::to_string(text);
         let mut yaml = format!("tenant: {}\nname: {}\ntunnels:\n", self.tenant, quoted(&self.name)?);
-        writeln!(yaml, "{tunnel}\noffice:")?;
+        writeln!(yaml, "{tunnel}\n{TUNNELS_HELP}office:")?;
         for (class, prefixes, _) in self.classes() {
             writeln!(yaml, "  {class}: [{}]", joined(prefixes))?;
         }
@@ -330,6 +330,10 @@ fn typed_psk() -> anyhow::Result<Zeroizing<String>> {
     }
     Ok(psk)
 }
+
+const TUNNELS_HELP: &str =
+    "# A second router or line is a second tunnel here; `redundancy: prefer` or `both` then says what the two are to one another.
+";
 
 const SERVICES_HELP: &str = "# Nothing is open until it is named here:
 # services:

@@ -102,6 +102,7 @@ pub(super) fn tenant(side: &RelaySide, relay: &RelayConfigModel, file: &TenantFi
         id: file.id.value()?.clone(),
         name: file.name.value()?.clone(),
         tunnels: tunnels(side, relay, file)?,
+        redundancy: file.redundancy.value().copied().unwrap_or_default(),
         classes: classes.collect::<Option<_>>()?,
         attachments: clouds.entries.iter().map(|(key, entry)| attachment(side, key, entry)).collect::<Option<_>>()?,
         services: file.services.entries().iter().map(|entry| service(file, clouds, &entry.value)).collect::<Option<_>>()?,

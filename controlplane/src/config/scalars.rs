@@ -11,7 +11,7 @@ use ipnetwork::Ipv4Network;
 use time::{Date, Month};
 
 use super::fields::{expected, help_for_unknown};
-use super::model::{Allow, Class, Driver, Filtering, PortMapping};
+use super::model::{Allow, Class, Driver, Filtering, PortMapping, Redundancy};
 use super::problem::{Problems, quoted};
 use super::tree::{Node, Value};
 
@@ -123,6 +123,17 @@ pub(super) fn filtering(node: &Node, problems: &mut Problems) -> Option<Filterin
     Filtering::ALL.into_iter().find(|filtering| filtering.as_str() == text).or_else(|| {
         let help = help_for_unknown(text, Filtering::ALL.iter().map(|filtering| filtering.as_str()), "filterings");
         problems.error(&node.at, format!("unknown filtering {}", quoted(text))).help(help);
+        None
+    })
+}
+
+pub(super) fn redundancy(node: &Node, problems: &mut Problems) -> Option<Redundancy> {
+    let text = text("`prefer` or `both`", node, problems)?;
+    Redundancy::ALL.into_iter().find(|redundancy| redundancy.as_str() == text).or_else(|| {
+        problems.error(&node.at, format!("unknown redundancy {}", quoted(text))).help(
+            "`prefer`: the first tunnel that is up carries everything to the office; `both`: each carries the answers to what came by it \
+             (which tunnel is the first: `prefer: NAME`)",
+        );
         None
     })
 }

@@ -10,13 +10,13 @@ use time::Date;
 use super::bit_rate::bit_rate;
 use super::fields::{Field, Listed, MapReader, Spanned, each, entries, expected, help_for_unknown, one_or_many};
 use super::ipsec_fields::{self, IpsecPeerEntry};
-use super::model::{Allow, Class, CryptoPolicy, Filtering, Vlan};
+use super::model::{Allow, Class, CryptoPolicy, Filtering, Redundancy, Vlan};
 use super::problem::{At, Problems, quoted};
 use super::relay_file::named;
 use super::scalars::{self, identifier, integer, ipv4, name, prefix};
 use super::tree::{Key, Node, Value};
 
-const MOST_TUNNELS: usize = 8;
+const MOST_TUNNELS: usize = dataplane::router_config::MAX_TUNNELS;
 const MOST_CLOUDS: usize = 16;
 const MOST_PREFIXES: usize = 64;
 /// Mapping slots for so many are reserved at once, for each tenant.
@@ -49,6 +49,7 @@ pub(super) struct TenantFile {
     pub(super) filtering: Field<Filtering>,
     /// The tunnel to use first.
     pub(super) prefer: Field<String>,
+    pub(super) redundancy: Field<Redundancy>,
 }
 
 #[derive(Debug)]
@@ -177,6 +178,7 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> TenantFile {
         crypto_policy: map.optional("crypto_policy", problems, ipsec_fields::crypto_policy),
         filtering: map.optional("filtering", problems, scalars::filtering),
         prefer: map.optional("prefer", problems, identifier),
+        redundancy: map.optional("redundancy", problems, scalars::redundancy),
     };
     map.finish(problems);
     file

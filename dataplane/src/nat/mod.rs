@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `types` | endpoints, flows, ids |
 //! | `mappings`, `pool` | inside endpoint -> pool endpoint; quarantine of freed ports |
-//! | `sessions`, `session`, `origin` | one entry a flow; what is in it; how it came to be |
+//! | `sessions`, `session`, `origin` | one entry a flow; what is in it; how it came to be, and the way back to its office |
 //! | `filtering`, `contacts` | what the cloud may begin; whom the office sends to |
 //! | `tcp_state` | what a connection's segments mean for its timer |
 //! | `timeouts` | the RFCs' timers |
@@ -41,7 +41,7 @@ use ipnetwork::Ipv4Network;
 
 use crate::drop_reason::DropReason;
 use crate::rate::TokenBucket;
-use crate::router_config::{AttachmentId, Limits};
+use crate::router_config::{AttachmentId, Limits, TunnelId};
 use crate::time::Instant;
 use crate::wire::inner::{Inner, Payload, Protocol};
 use identification::Identifications;
@@ -221,6 +221,21 @@ impl Nat {
     /// The rules of this generation would open the session anew, as `flow`, whose rule may have moved in its list.
     pub fn confirm(&mut self, id: SessionId, flow: &NewFlow, generation: u32) {
         self.sessions.confirm(id.0, flow.rule, flow.filtering, generation);
+    }
+
+    /// The office has sent in this session over `tunnel`: where to [`Session::tunnel`] is from now on.
+    pub fn hear_over(&mut self, id: SessionId, tunnel: TunnelId) {
+        self.sessions.hear_over(id.0, tunnel);
+    }
+
+    /// The tunnels have other numbers than before. Looks at every session: for a new configuration only.
+    pub fn renumber_tunnels(&mut self, number: impl Fn(TunnelId) -> TunnelId) {
+        let next = |sessions: &Sessions, from| sessions.iter_from(from).next().map(|(index, session)| (index, session.tunnel()));
+        let mut from = 0;
+        while let Some((index, tunnel)) = next(&self.sessions, from) {
+            from = index + 1;
+            self.sessions.hear_over(index, number(tunnel));
+        }
     }
 
     /// End a session, and with the last one its mapping: the port's quarantine begins. Nothing happens where it ended before.

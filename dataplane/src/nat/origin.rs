@@ -1,6 +1,7 @@
-//! How a session came to be, and what it means to filtering: one byte of a session.
+//! How a session came to be, what it means to filtering, and the way back to its office: one byte of a session, which has no other to spare.
 
 use super::types::Direction;
+use crate::router_config::{MAX_TUNNELS, TunnelId};
 
 /// By a callback: the cloud may open it. Else by a service.
 const CALLBACK: u8 = 1;
@@ -12,6 +13,11 @@ const SILENT: u8 = 1 << 2;
 const CONTACT: u8 = 1 << 3;
 /// Between two endpoints of the office, over their addresses in the cloud.
 const HAIRPIN: u8 = 1 << 4;
+
+/// Above the others: number of the tunnel that the office last sent over.
+const TUNNEL_SHIFT: u32 = 5;
+const OTHERS: u8 = (1 << TUNNEL_SHIFT) - 1;
+const _: () = assert!(MAX_TUNNELS <= 1 << (u8::BITS - TUNNEL_SHIFT));
 
 /// See the module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +65,15 @@ impl Origin {
         self.0 &= !SILENT;
     }
 
+    /// The tunnel that the office last sent over; the first one where it has not sent.
+    pub(super) const fn tunnel(self) -> TunnelId {
+        TunnelId(self.0 >> TUNNEL_SHIFT)
+    }
+
+    pub(super) const fn set_tunnel(&mut self, tunnel: TunnelId) {
+        self.0 = self.0 & OTHERS | tunnel.0 << TUNNEL_SHIFT;
+    }
+
     /// Its remote address counts as contacted.
     pub(super) const fn is_contact(self) -> bool {
         self.has(CONTACT) && !self.has(SILENT)
@@ -67,5 +82,32 @@ impl Origin {
     /// Whether filtering asks for it as a contact, once the office has sent.
     pub(super) const fn count_as_contact(&mut self, counts: bool) {
         self.0 = if counts { self.0 | CONTACT } else { self.0 & !CONTACT };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnels_number_and_where_a_session_comes_from_leave_one_another_alone() {
+        use Direction::{CloudToOffice, OfficeToCloud};
+        for (opened_by, begun_by) in [(OfficeToCloud, OfficeToCloud), (OfficeToCloud, CloudToOffice), (CloudToOffice, CloudToOffice)] {
+            for is_hairpin in [false, true] {
+                let fresh = Origin::new(opened_by, begun_by, is_hairpin);
+                assert_eq!(fresh.tunnel(), TunnelId(0));
+                for number in (0u8..).take(MAX_TUNNELS) {
+                    let mut origin = fresh;
+                    origin.set_tunnel(TunnelId(7));
+                    origin.set_tunnel(TunnelId(number));
+                    assert_eq!(origin.tunnel(), TunnelId(number));
+                    let same = (origin.opened_by(), origin.begun_by(), origin.is_hairpin(), origin.office_is_silent());
+                    assert_eq!(same, (opened_by, begun_by, is_hairpin, fresh.office_is_silent()));
+                    origin.count_as_contact(true);
+                    origin.hear_office();
+                    assert_eq!((origin.tunnel(), origin.is_contact()), (TunnelId(number), true));
+                }
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::timeouts::{Second, TimeoutClass};
 use super::translate::{Deltas, Rewrite};
 use super::types::{Direction, Endpoint, RuleId};
 use super::wheel::{Hangs, Place};
-use crate::router_config::{AttachmentId, Filtering, TrafficClass};
+use crate::router_config::{AttachmentId, Filtering, TrafficClass, TunnelId};
 use crate::time::{Duration, Instant};
 use crate::wire::inner::{Inner, Payload, Protocol};
 
@@ -134,6 +134,12 @@ impl Session {
     #[must_use]
     pub const fn is_hairpin(&self) -> bool {
         self.origin.is_hairpin()
+    }
+
+    /// The tunnel that the office last sent over, where [`super::Nat::hear_over`] is told; before that the first one.
+    #[must_use]
+    pub const fn tunnel(&self) -> TunnelId {
+        self.origin.tunnel()
     }
 
     /// The cloud began it under a service, and the office has not sent in it.

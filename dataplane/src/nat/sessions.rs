@@ -10,7 +10,7 @@ use super::tcp_state::Timer;
 use super::timeouts::Second;
 use super::translate::Rewrite;
 use super::types::{Direction, Endpoint, RuleId};
-use crate::router_config::{AttachmentId, Filtering};
+use crate::router_config::{AttachmentId, Filtering, TunnelId};
 use crate::time::Instant;
 use crate::wire::inner::{Inner, Protocol};
 
@@ -96,6 +96,15 @@ impl Sessions {
         if before != after {
             before.into_iter().for_each(|(mapping, remote)| self.contacts.release(mapping, remote));
             after.into_iter().for_each(|(mapping, remote)| self.contacts.add(mapping, remote));
+        }
+    }
+
+    /// The office has sent over this tunnel. Written only where it is another one than before.
+    pub(super) fn hear_over(&mut self, index: u32, tunnel: TunnelId) {
+        if let Some(session) = self.table.get_mut(index)
+            && session.tunnel() != tunnel
+        {
+            session.origin.set_tunnel(tunnel);
         }
     }
 

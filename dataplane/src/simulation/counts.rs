@@ -72,6 +72,12 @@ impl Counts {
         self
     }
 
+    /// The same over another tunnel than `main`.
+    #[must_use]
+    pub fn by(self, tunnel: &str) -> Self {
+        Self(self.0.into_iter().map(|(name, value)| (name.replace("/main.", &format!("/{tunnel}.")), value)).collect())
+    }
+
     /// The value of one counter.
     #[must_use]
     pub fn get(&self, name: &str) -> i64 {

@@ -5,8 +5,8 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use crate::router_config::{
     Allow, AttachmentConfig, AttachmentId, CallbackConfig, EndpointId, Filtering, Limits, OfficePrefix, PortId, PortMap, RateConfig,
-    RuleState, SecretKey, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TrafficClass, TunnelConfig, TunnelKind, Vlan,
-    VlanId,
+    Redundancy, RuleState, SecretKey, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TrafficClass, TunnelConfig, TunnelKind,
+    Vlan, VlanId,
 };
 use crate::simulation::packets::{ip, network};
 use crate::tunnel::wireguard;
@@ -37,6 +37,17 @@ pub fn tunnel(name: &str) -> TunnelConfig {
     let public_key = wireguard::public_key(&office_key(name));
     let kind = TunnelKind::WireGuard { public_key, preshared_key: None, peer_address: None, persistent_keepalive: None };
     TunnelConfig { name: "main".into(), endpoint: EndpointId(0), mtu: TUNNEL_MTU, kind }
+}
+
+/// Another tunnel of the tenant called `tenant`, to a router of its own.
+#[must_use]
+pub fn another_tunnel(tenant: &str, name: &str) -> TunnelConfig {
+    TunnelConfig { name: name.into(), ..tunnel(&router_name(tenant, name)) }
+}
+
+/// What the key of the router at the end of such a tunnel goes with.
+pub(super) fn router_name(tenant: &str, tunnel: &str) -> String {
+    format!("{tenant}/{tunnel}")
 }
 
 /// An attachment to `vlan` of `port`; all tenants use the same addresses.
@@ -104,6 +115,7 @@ pub fn municipality(name: &str, vlan: u16) -> TenantConfig {
     TenantConfig {
         name: name.into(),
         tunnels: vec![tunnel(name)],
+        redundancy: Redundancy::Prefer,
         office: vec![prefix("198.51.100.16/29", MyNumber), prefix("198.51.100.24/29", LgwanConnected)],
         attachments: vec![attachment(AWS, vlan)],
         services: vec![

@@ -20,6 +20,10 @@ pub(super) const NO_UDP: u16 = 0;
 pub struct Office {
     /// The tenant's name.
     pub name: String,
+    /// Its tunnel that the router is at the end of.
+    pub tunnel: String,
+    /// The router is dead: it hears nothing and says nothing, not even goodbye.
+    pub is_dead: bool,
     /// Address and port of the router on the access network; another one from now on is roaming.
     pub outer: SocketAddrV4,
     /// Answer requests by itself: echo, UDP, TCP.
@@ -74,8 +78,20 @@ impl Office {
 
     fn new(name: &str, outer: SocketAddrV4, router: Router) -> Self {
         let (outbox, inbox, refused, ike) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let reassembly = Reassembly::default();
-        Self { name: name.to_owned(), outer, answers: false, in_udp: true, router, outbox, inbox, reassembly, refused, ike }
+        Self {
+            name: name.to_owned(),
+            tunnel: "main".to_owned(),
+            is_dead: false,
+            outer,
+            answers: false,
+            in_udp: true,
+            router,
+            outbox,
+            inbox,
+            reassembly: Reassembly::default(),
+            refused,
+            ike,
+        }
     }
 
     fn of_wireguard(&mut self) -> &mut WireGuardRouter {
@@ -210,6 +226,9 @@ impl Office {
     /// # Panics
     /// Where the relay gives it fragments that overlap.
     pub fn receive(&mut self, from: u16, datagram: &[u8]) -> Option<Vec<u8>> {
+        if self.is_dead {
+            return None;
+        }
         let received = match &mut self.router {
             Router::WireGuard(router) => router.receive(datagram),
             Router::Esp(_) if from == 500 || datagram.starts_with(&[0; 4]) || datagram == [0xff] => {
@@ -237,8 +256,8 @@ impl Office {
     /// The router's timers; call it each 250 ms.
     pub(super) fn tick(&mut self) {
         let datagram = match &mut self.router {
-            Router::WireGuard(router) => router.tick(),
-            Router::Esp(_) => None,
+            Router::WireGuard(router) if !self.is_dead => router.tick(),
+            Router::WireGuard(_) | Router::Esp(_) => None,
         };
         if let Some(datagram) = datagram {
             self.send_datagram(self.outer, datagram);

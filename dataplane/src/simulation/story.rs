@@ -40,6 +40,14 @@ impl World {
         self.offices.iter_mut().find(|office| office.name == tenant).expect("an office")
     }
 
+    /// The office of a tenant, behind the router at the end of this tunnel (see [`World::add_router`]).
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn office_by(&mut self, tenant: &str, tunnel: &str) -> &mut Office {
+        self.offices.iter_mut().find(|office| office.name == tenant && office.tunnel == tunnel).expect("a router of this tunnel")
+    }
+
     /// The first cloud network that the configuration gives to a tenant.
     pub fn cloud(&mut self, tenant: &str) -> &mut Cloud {
         self.cloud_at(tenant, 0)

@@ -13,7 +13,7 @@ use crate::nic::memory::MemoryWire;
 use crate::publish::Publisher;
 use crate::router_config::{PortConfig, RouterConfig, TenantConfig, TenantEntry, TunnelKind, Vlan};
 use crate::simulation::cable::Cable;
-use crate::simulation::municipality::{ACCESS, office_key};
+use crate::simulation::municipality::{ACCESS, office_key, router_name};
 use crate::simulation::office::{NO_UDP, Office};
 use crate::simulation::plan::{self, Plan};
 use crate::simulation::relay::{Dimensions, Relay};
@@ -166,12 +166,30 @@ impl World {
         self.offices.iter_mut().for_each(|office| drop((office.received(), office.ike())));
     }
 
+    /// One more router in a tenant's office, at the end of this WireGuard tunnel (`municipality::another_tunnel`); it connects at once.
+    ///
+    /// # Panics
+    /// With too many routers.
+    pub fn add_router(&mut self, tenant: &str, tunnel: &str) {
+        let (number, relay) = (self.next_office_number(), wireguard::public_key(&self.plan.relay_key));
+        let outer = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, number), 51_820);
+        let mut office = Office::wireguard(tenant, &office_key(&router_name(tenant, tunnel)), relay, outer, u32::from(number));
+        tunnel.clone_into(&mut office.tunnel);
+        office.connect();
+        self.offices.push(office);
+        self.run(Duration::from_millis(30));
+    }
+
+    fn next_office_number(&self) -> u8 {
+        u8::try_from(self.offices.len() + 10).expect("a few tenants")
+    }
+
     /// Stations for tenants that have none yet: an office each, and a network for each VLAN.
     pub(super) fn settle_in(&mut self) {
         let relay = wireguard::public_key(&self.plan.relay_key);
         for tenant in &self.plan.tenants {
             if !self.offices.iter().any(|office| *office.name == *tenant.name) {
-                let number = u8::try_from(self.offices.len() + 10).expect("a few tenants");
+                let number = self.next_office_number();
                 let outer = |port| SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, number), port);
                 self.offices.push(match tenant.tunnels[0].kind {
                     TunnelKind::WireGuard { .. } => {

@@ -7,6 +7,7 @@ mod fragments;
 mod interfaces;
 mod policy;
 mod prefetch;
+mod redundancy;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::drop_reason::DropReason;
 use crate::link::Interface;
 use crate::nat::{Direction, Endpoint, Nat, NewFlow, PortHalf, SessionId};
 use crate::rate::{Rate, TokenBucket};
-use crate::router_config::{AttachmentId, CallbackConfig, EndpointId, TenantConfig, TenantEntry, TrafficClass, TunnelId};
+use crate::router_config::{AttachmentId, CallbackConfig, EndpointId, Redundancy, TenantConfig, TenantEntry, TrafficClass, TunnelId};
 use crate::time::Instant;
 use crate::tunnel::{AnyTunnel, Tunnel};
 use crate::wire::inner::Inner;
@@ -27,6 +28,7 @@ use ceiling::Ceiling;
 pub use fragments::{FragmentOrigin, Fragments, Passing, Places};
 use interfaces::{interface, owned};
 pub use policy::{Opening, Policy};
+pub use redundancy::Carries;
 
 /// Next hops of one VLAN: the gateway and the hosts beside it.
 const NEIGHBORS: usize = 64;
@@ -57,6 +59,17 @@ pub enum Flow {
     New(NewFlow),
 }
 
+impl Flow {
+    /// The session, if there is one yet.
+    #[must_use]
+    pub const fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Known(session) => Some(*session),
+            Self::New(_) => None,
+        }
+    }
+}
+
 /// One municipality.
 pub struct Tenant {
     /// Its configuration.
@@ -78,6 +91,7 @@ pub struct Tenant {
     /// What of the configuration every packet asks for stands here, so that none has to go and look there.
     isolated: bool,
     isolated_classes: [bool; TrafficClass::COUNT],
+    redundancy: Redundancy,
     icmp_errors: TokenBucket,
     ceiling: Ceiling,
     /// What the last packet to each side went over: prefetching takes it that the next one does so too.
@@ -107,6 +121,7 @@ impl Tenant {
             inner_mtu: smallest_mtu(&config),
             isolated: config.isolated,
             isolated_classes: config.isolated_classes,
+            redundancy: config.redundancy,
             icmp_errors: TokenBucket::FULL,
             ceiling: Ceiling::new(config.rate),
             last_tunnel: TunnelId(0),
@@ -135,6 +150,8 @@ impl Tenant {
         self.doubt_sessions();
         self.inner_mtu = smallest_mtu(&self.config);
         (self.isolated, self.isolated_classes) = (self.config.isolated, self.config.isolated_classes);
+        self.redundancy = self.config.redundancy;
+        self.follow_tunnels_from(&old);
         interfaces.into_iter().flatten().collect()
     }
 
@@ -358,29 +375,6 @@ impl Tenant {
     #[must_use]
     pub fn smallest_cloud_mtu(&self) -> u16 {
         self.attachments.iter().map(|attachment| attachment.mtu).min().unwrap_or(u16::MAX)
-    }
-
-    /// Whether `tunnel` can carry a packet now.
-    ///
-    /// # Errors
-    /// [`DropReason::TunnelDown`] or [`DropReason::TunnelPeerAddressUnknown`].
-    pub fn ready(&self, tunnel: TunnelId, now: Instant) -> Result<(), DropReason> {
-        match &self.tunnels[usize::from(tunnel.0)].tunnel {
-            AnyTunnel::WireGuard(tunnel) if tunnel.peer().is_none() => Err(DropReason::TunnelPeerAddressUnknown),
-            tunnel if tunnel.is_up(now) => Ok(()),
-            _ => Err(DropReason::TunnelDown),
-        }
-    }
-
-    /// Which of its tunnels carries a packet back to the office: the first that is up, in the order of the configuration.
-    #[must_use]
-    pub fn return_tunnel(&mut self, now: Instant) -> TunnelId {
-        // There is nothing to choose from one.
-        if self.tunnels.len() > 1 {
-            let up = (0u8..).zip(&self.tunnels).find(|(_, tunnel)| tunnel.tunnel.is_up(now));
-            self.last_tunnel = TunnelId(up.map_or(0, |(index, _)| index));
-        }
-        self.last_tunnel
     }
 
     /// Where a packet to the cloud goes next over `attachment`.

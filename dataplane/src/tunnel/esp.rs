@@ -340,6 +340,11 @@ impl Tunnel for EspTunnel {
         self.current().is_some()
     }
 
+    /// Whoever does not answer dead peer detection (RFC 7296 section 2.4) loses its SAs by the control plane's command.
+    fn is_silent(&self) -> bool {
+        false
+    }
+
     fn prefetch(&self) {
         prefetch::whole(&self.pairs);
         prefetch::whole(&self.spis);

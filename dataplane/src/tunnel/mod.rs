@@ -75,7 +75,7 @@ pub enum Way {
 /// How a tunnel fares.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TunnelState {
-    /// Whether it can carry data now.
+    /// Whether it can carry data now: it has keys, and is not known to be silent.
     pub up: bool,
     /// When `up` last changed; `None` = never since the start.
     pub changed_at: Option<Instant>,
@@ -123,8 +123,11 @@ pub trait Tunnel {
     /// The way of what was written into `out` last by [`Tunnel::encapsulate`], [`Tunnel::initiate`] or [`Tunnel::tick`].
     fn way(&self) -> Option<Way>;
 
-    /// Whether it can carry data now, as [`TunnelState::up`].
+    /// Whether it has keys to carry data with.
     fn is_up(&self, now: Instant) -> bool;
+
+    /// Whether nobody answers at its other end, so that another tunnel should be taken where there is one. Found out by [`Self::tick`].
+    fn is_silent(&self) -> bool;
 
     /// Hint that the tunnel will be used soon.
     fn prefetch(&self);
@@ -209,6 +212,13 @@ impl Tunnel for AnyTunnel {
         match self {
             Self::WireGuard(tunnel) => tunnel.is_up(now),
             Self::Esp(tunnel) => tunnel.is_up(now),
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        match self {
+            Self::WireGuard(tunnel) => tunnel.is_silent(),
+            Self::Esp(tunnel) => tunnel.is_silent(),
         }
     }
 

@@ -18,7 +18,7 @@ use self::handshake::Handshakes;
 use self::message::{DATA_OVERHEAD, Message};
 use self::session::REJECT_AFTER_TIME;
 use self::sessions::Sessions;
-use self::traffic::Traffic;
+use self::traffic::{REKEY_TIMEOUT, Traffic};
 use super::{Content, Decapsulated, MIN_OUT, Tunnel, TunnelState, Way};
 use crate::drop_reason::DropReason;
 use crate::prefetch;
@@ -44,9 +44,7 @@ pub use keys::{generate, generate_preshared, is_low_order, public_key};
 pub use listener::{Inspected, WireGuardListener, data_index};
 pub use timestamp::Tai64n;
 
-/// Whitepaper section 6.1: a handshake without answer is tried again after this time ...
-const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
-/// ... and up to this much more, so that many peers do not try in step ...
+/// Whitepaper section 6.1: a handshake is tried again after [`REKEY_TIMEOUT`] and up to this much more, so that many peers do not try in step ...
 const MAX_JITTER_MS: u64 = 333;
 /// ... and given up after this time.
 const REKEY_ATTEMPT_TIME: Duration = Duration::from_secs(90);
@@ -293,12 +291,14 @@ impl WireGuardTunnel {
         Some(len)
     }
 
-    /// Nothing can be sent any more: that is since the keys ended, not since somebody looked.
-    fn notice_end(&mut self, now: Instant) {
+    /// Nothing can be sent any more: that is since the keys ended, not since somebody looked. Or nobody answers, or somebody does again.
+    fn notice_change(&mut self, now: Instant) {
+        self.traffic.judge(self.cold.attempt.map(|attempt| attempt.since), now);
+        let has_keys = self.sessions.sendable(now).is_some();
         let history = &mut self.cold.history;
-        if history.up && self.sessions.sendable(now).is_none() {
-            history.up = false;
-            history.changed_at = Some(self.sessions.expires_at().unwrap_or(now).min(now));
+        if history.up != (has_keys && !self.traffic.is_silent()) {
+            history.up = !history.up;
+            history.changed_at = Some(if has_keys { now } else { self.sessions.expires_at().unwrap_or(now).min(now) });
         }
     }
 
@@ -376,7 +376,7 @@ impl Tunnel for WireGuardTunnel {
         if out.len() < MIN_OUT {
             return None;
         }
-        self.notice_end(now);
+        self.notice_change(now);
         self.sessions.expire(now, &mut self.cold.handshakes.indices.freed);
         self.cold.handshakes.signer.expire(now);
         self.peer?;
@@ -401,6 +401,10 @@ impl Tunnel for WireGuardTunnel {
         self.sessions.sendable(now).is_some()
     }
 
+    fn is_silent(&self) -> bool {
+        self.traffic.is_silent()
+    }
+
     fn prefetch(&self) {
         prefetch::whole(self);
     }
@@ -423,7 +427,7 @@ impl Tunnel for WireGuardTunnel {
 
     fn state(&self, now: Instant) -> TunnelState {
         let history = &self.cold.history;
-        let up = self.is_up(now);
+        let up = self.is_up(now) && !self.is_silent();
         let expired_at = self.sessions.expires_at().filter(|at| history.up && *at <= now);
         TunnelState {
             up,

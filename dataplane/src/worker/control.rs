@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use crate::router_config::{EndpointId, TrafficClass, Vlan};
-use crate::tenant::Tenant;
+use crate::tenant::{Carries, Tenant};
 use crate::time::{Duration, Instant};
 use crate::tunnel::esp::sa::{Encapsulation, SaPair, SaRefused, SaRow, Spi};
 use crate::tunnel::wireguard::Tai64n;
@@ -306,6 +306,8 @@ pub struct TunnelRow {
     pub heard_at: Option<Instant>,
     /// Why it is down, in words with the remedy; empty when it is up.
     pub down_reason: &'static str,
+    /// What goes to the office by it.
+    pub carries: Carries,
     /// The SA pairs of an IPsec tunnel.
     pub sas: Vec<SaRow>,
 }

@@ -55,6 +55,7 @@ mod tests {
         let config = TenantConfig {
             name: name.into(),
             tunnels: Vec::new(),
+            redundancy: Default::default(),
             office: Vec::new(),
             attachments: Vec::new(),
             services: Vec::new(),

@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 use crate::drop_reason::DropReason;
 use crate::packet::Packet;
 use crate::route::{self, Datagram, Opened, TunnelNews, Verdict};
-use crate::router_config::{AttachmentId, EndpointId, TrafficClass, TunnelId};
+use crate::router_config::{AttachmentId, EndpointId, TrafficClass};
 use crate::time::Instant;
 use crate::tunnel::{TenantId, TunnelKey};
 use crate::wire::ecn;
@@ -161,7 +161,7 @@ impl Worker {
         now: Instant,
     ) -> Result<(), DropReason> {
         let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { unreachable!("{}", LIVING) };
-        match route::office_to_cloud(tenant, class, inner, &self.config.conventional_lgwan, &mut packet, now) {
+        match route::office_to_cloud(tenant, (key.tunnel, class), inner, &self.config.conventional_lgwan, &mut packet, now) {
             Ok(Verdict::ToCloud { attachment, next_hop }) => self.send_to_cloud(key.tenant, attachment, next_hop, packet, now),
             Ok(Verdict::TurnsBack { session }) => {
                 let session = tenant.nat.session(session);
@@ -233,9 +233,8 @@ impl Worker {
 
     fn lose_from_cloud(&mut self, id: TenantId, attachment: AttachmentId, packet: Packet, reason: DropReason, now: Instant) {
         if matches!(reason, DropReason::TunnelDown | DropReason::TunnelPeerAddressUnknown) {
-            // Any of its tunnels would do, and the first one's router may be the one that is dead.
-            let tunnels = self.tenants[id.0 as usize].as_deref().map_or(0, |tenant| tenant.tunnels.len());
-            (0u8..).take(tunnels).for_each(|tunnel| self.initiate(TunnelKey { tenant: id, tunnel: TunnelId(tunnel) }, now));
+            // The first one's router may be the one that is dead.
+            self.initiate_all(id, now);
         }
         self.explain_to_cloud(id, attachment, reason, &packet, now);
         self.drop_at_tenant(id, packet, reason);

@@ -91,6 +91,9 @@ impl Worker {
             self.report_handshake(key);
             self.report_sas(key);
         }
+        if self.tenants[index].as_deref().is_some_and(|tenant| tenant.wants_another_tunnel(now)) {
+            self.initiate_all(id, now);
+        }
     }
 
     fn visit_ports(&mut self, now: Instant) {
@@ -111,6 +114,12 @@ impl Worker {
     pub(super) fn initiate(&mut self, key: TunnelKey, now: Instant) {
         self.acquire(key, now);
         self.send_tunnel_message(key, now, |tunnel, out| tunnel.initiate(out, now));
+    }
+
+    /// As [`Self::initiate`], all tunnels of a tenant: any of them would do.
+    pub(super) fn initiate_all(&mut self, id: TenantId, now: Instant) {
+        let tunnels = self.tenants[id.0 as usize].as_deref().map_or(0, |tenant| tenant.tunnels.len());
+        (0u8..).take(tunnels).for_each(|tunnel| self.initiate(TunnelKey { tenant: id, tunnel: TunnelId(tunnel) }, now));
     }
 
     fn send_tunnel_message(&mut self, key: TunnelKey, now: Instant, write: impl FnOnce(&mut AnyTunnel, &mut [u8]) -> Option<usize>) {

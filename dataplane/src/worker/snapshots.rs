@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::link::Interface;
 use crate::nat::{RuleId, Session};
-use crate::router_config::{PortId, TenantConfig};
+use crate::router_config::{PortId, TenantConfig, TunnelId};
 use crate::tenant::Tenant;
 use crate::time::Instant;
 use crate::tunnel::{AnyTunnel, TenantId, Tunnel};
@@ -102,7 +102,7 @@ fn page<T>(rows: impl Iterator<Item = T>, from: u64) -> (Vec<T>, Option<u64>) {
 }
 
 fn tunnel_rows(tenant: &Tenant, now: Instant) -> impl Iterator<Item = TunnelRow> + '_ {
-    tenant.tunnels.iter().zip(&tenant.config.tunnels).map(move |(slot, config)| {
+    tenant.tunnels.iter().zip(&tenant.config.tunnels).zip(0u8..).map(move |((slot, config), number)| {
         let state = slot.tunnel.state(now);
         TunnelRow {
             tenant: Arc::clone(&tenant.config.name),
@@ -114,6 +114,7 @@ fn tunnel_rows(tenant: &Tenant, now: Instant) -> impl Iterator<Item = TunnelRow>
             handshake_at: state.handshake_at,
             heard_at: state.heard_at,
             down_reason: state.down_reason,
+            carries: tenant.carries(TunnelId(number), now),
             sas: match &slot.tunnel {
                 AnyTunnel::Esp(tunnel) => tunnel.rows(),
                 AnyTunnel::WireGuard(_) => Vec::new(),

@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU64;
 
 use dataplane::drop_reason::DropReason;
-use dataplane::router_config::{RuleState, TenantConfig, TrafficClass, Vlan, VlanId};
+use dataplane::router_config::{Redundancy, RuleState, TenantConfig, TrafficClass, Vlan, VlanId};
 use dataplane::simulation::fragments::{cut, placed};
-use dataplane::simulation::municipality::{ACCESS, AWS, GCP, attachment, nonzero};
+use dataplane::simulation::municipality::{ACCESS, AWS, GCP, another_tunnel, attachment, nonzero};
+use dataplane::simulation::office::Office;
 use dataplane::simulation::packets::{self, Segment, edited};
 use dataplane::simulation::stations::{frame, relay_mac};
 use dataplane::simulation::{Dimensions, Weather, World, ip, ipsec_municipality, municipality};
@@ -26,6 +27,9 @@ pub(crate) struct Chaos {
     pub(crate) random: SmallRng,
     /// Which of them speak IPsec.
     ipsec: [bool; 3],
+    /// Those that speak WireGuard have two routers, and send by them in turn.
+    redundancy: Option<Redundancy>,
+    turn: bool,
     /// The control plane takes no events.
     is_deaf: bool,
     /// Frames that were seen, to be sent again.
@@ -46,16 +50,21 @@ pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
     // Sometimes there is memory for queues.
     let dimensions = if random.random_ratio(1, 6) { Dimensions { frames: 640, ring: 64, ..dimensions } } else { dimensions };
     let ipsec = std::array::from_fn(|_| random.random_ratio(1, 2));
-    let tenants: Vec<TenantConfig> = (0..3).map(|number| tenant(number, &ipsec, &mut random)).collect();
+    let redundancy = [Some(Redundancy::Both), Some(Redundancy::Prefer), None, None][usize::try_from(seed % 4).expect("few")];
+    let tenants: Vec<TenantConfig> = (0..3).map(|number| tenant(number, &ipsec, redundancy, &mut random)).collect();
     let mut world = World::cold(seed, tenants, dimensions);
     world.hosts_err = true;
     world.bring_up();
-    for name in NAMES {
+    for (name, ipsec) in NAMES.into_iter().zip(ipsec) {
+        if redundancy.is_some() && !ipsec {
+            world.add_router(name, "backup");
+            world.office_by(name, "backup").answers = true;
+        }
         world.office(name).answers = true;
         world.cloud(name).answers = true;
     }
     let is_deaf = random.random_ratio(1, 5);
-    let mut chaos = Chaos { world, random, ipsec, is_deaf, seen: Vec::new() };
+    let mut chaos = Chaos { world, random, ipsec, redundancy, turn: false, is_deaf, seen: Vec::new() };
     for _ in 0..ACTIONS {
         chaos.act();
         if !chaos.is_deaf {
@@ -70,9 +79,13 @@ pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
     chaos.world.reasons()
 }
 
-fn tenant(number: usize, ipsec: &[bool; 3], random: &mut SmallRng) -> TenantConfig {
+fn tenant(number: usize, ipsec: &[bool; 3], redundancy: Option<Redundancy>, random: &mut SmallRng) -> TenantConfig {
     let make = if ipsec[number] { ipsec_municipality } else { municipality };
     let mut tenant = make(NAMES[number], 2_101 + u16::try_from(number).expect("few"));
+    if let (Some(redundancy), false) = (redundancy, ipsec[number]) {
+        tenant.tunnels.push(another_tunnel(NAMES[number], "backup"));
+        tenant.redundancy = redundancy;
+    }
     if random.random_ratio(1, 3) {
         tenant.limits.sessions = nonzero(random.random_range(1..8));
     }
@@ -166,7 +179,7 @@ impl Chaos {
         let packet = self.packet(ip(source), ip(destination), port, &payload);
         let packets = self.as_sent(packet);
         for _ in 0..self.one_of(&[1, 1, 1, 2, 20]) {
-            packets.iter().for_each(|packet| self.world.office(name).send(packet));
+            packets.iter().for_each(|packet| self.router(name).send(packet));
         }
         let Some(packet) = packets.first() else { return };
         let sealed = self.world.office(name).seal(packet);
@@ -176,6 +189,13 @@ impl Chaos {
             let datagram = packets::udp(outer, SocketAddrV4::new(*self.world.relay().ip(), port), &sealed);
             self.remember(0, frame(Vlan::Untagged, MacAddr([6, 0, 0, 0, 1, 10]), relay_mac(ACCESS), ethernet::IPV4, &datagram));
         }
+    }
+
+    /// A router of the office: where there are two, one after the other.
+    fn router(&mut self, name: &str) -> &mut Office {
+        let has_two = self.redundancy.is_some() && !self.world.office(name).is_ipsec();
+        self.turn = !self.turn;
+        self.world.office_by(name, if has_two && self.turn { "backup" } else { "main" })
     }
 
     fn packet(&mut self, source: Ipv4Addr, destination: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
@@ -404,7 +424,7 @@ impl Chaos {
     fn operator_changes_something(&mut self) {
         let name = self.one_of(&NAMES);
         let number = NAMES.iter().position(|other| *other == name).expect("one of them");
-        let (what, new) = (self.random.random_range(0..9), tenant(number, &self.ipsec, &mut self.random));
+        let (what, new) = (self.random.random_range(0..9), tenant(number, &self.ipsec, self.redundancy, &mut self.random));
         let state = self.one_of(&[RuleState::Open, RuleState::OutsideValidity, RuleState::Isolated]);
         self.world.reload(|plan| {
             let Some(place) = plan.tenants.iter().position(|tenant| &*tenant.name == name) else { return plan.tenants.push(new) };

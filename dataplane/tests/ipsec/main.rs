@@ -4,6 +4,7 @@
 
 mod key_exchange;
 mod punting;
+mod redundancy;
 mod rekey;
 mod reloads;
 mod traffic;

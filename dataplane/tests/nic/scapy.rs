@@ -15,8 +15,8 @@ use dataplane::packet::FramePool;
 use dataplane::publish::Publisher;
 use dataplane::router_config::{
     Allow, AttachmentConfig, AttachmentId, EndpointConfig, EndpointId, EndpointKind, Filtering, Limits, OfficePrefix, PortConfig, PortId,
-    PortMap, RateConfig, RouterConfig, RuleState, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TenantEntry, TrafficClass,
-    TunnelConfig, TunnelKind, Vlan, VlanId,
+    PortMap, RateConfig, Redundancy, RouterConfig, RuleState, ServiceConfig, SourceConfig, SourceTranslation, TenantConfig, TenantEntry,
+    TrafficClass, TunnelConfig, TunnelKind, Vlan, VlanId,
 };
 use dataplane::tunnel::esp::sa::{AesKey, Encapsulation, EspCipher, Integrity, IntegrityKey, Lifetime, OutboundUse, SaPair, Selector, Spi};
 use dataplane::worker::control::{Command, Event};
@@ -52,6 +52,7 @@ fn tenant() -> TenantConfig {
     TenantConfig {
         name: "town".into(),
         tunnels: vec![TunnelConfig { name: "main".into(), endpoint: EndpointId(0), mtu: 1_400, kind: TunnelKind::Ipsec }],
+        redundancy: Redundancy::Prefer,
         office: vec![OfficePrefix { prefix: "198.51.100.16/28".parse().expect("a network"), class: CLASS }],
         attachments: vec![attachment],
         services: vec![service],

@@ -5,6 +5,7 @@ mod attachments;
 mod filtering;
 mod fragments;
 mod icmp;
+mod redundancy;
 mod relay_itself;
 mod translation;
 mod tunnels;

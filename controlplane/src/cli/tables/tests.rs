@@ -15,6 +15,7 @@ fn tunnel(state: &str, reason: &str) -> TunnelRow {
         state: state.into(),
         since: datetime!(2026-12-01 08:56:48 +9),
         reason: reason.into(),
+        carries: if state == "up" { "everything" } else { "nothing" }.into(),
         peer: None,
         last_handshake: None,
         last_heard: Some(datetime!(2026-12-01 08:59:55 +9)),
@@ -32,6 +33,38 @@ fn a_tunnel_that_is_down_is_listed_with_the_reason_and_since_when() {
     TENANT          TUNNEL  KIND       STATE  SINCE     PEER  HANDSHAKE  HEARD    BYTES TO CLOUD  BYTES TO OFFICE
     131016-chiyoda  main    wireguard  down   3 m 12 s  -     never      5 s ago       1,234,567                0
         The municipality's router has never called.
+    "#);
+}
+
+#[test]
+fn of_several_tunnels_each_says_what_it_carries_to_the_office() {
+    let row = |tenant: &str, name: &str, carries: &str, reason: &str| TunnelRow {
+        tenant: tenant.into(),
+        tunnel: name.into(),
+        carries: carries.into(),
+        ..tunnel(if carries == "nothing" { "down" } else { "up" }, reason)
+    };
+    let table = tunnels(&answer(vec![
+        row("131016-chiyoda", "main", "answers+rest", ""),
+        row("131016-chiyoda", "backup", "answers", ""),
+        row("131024-chuo", "main", "nothing", "The municipality's router has never called."),
+        row("131024-chuo", "backup", "everything", ""),
+        row("131024-chuo", "third", "standby", ""),
+        row("131032-minato", "main", "everything", ""),
+    ]));
+    insta::assert_snapshot!(table, @r#"
+    TENANT          TUNNEL  KIND       STATE  SINCE     PEER  HANDSHAKE  HEARD    BYTES TO CLOUD  BYTES TO OFFICE
+    131016-chiyoda  main    wireguard  up     3 m 12 s  -     never      5 s ago       1,234,567                0
+        carries to the office the answers to what came by it, and what the cloud begins
+    131016-chiyoda  backup  wireguard  up     3 m 12 s  -     never      5 s ago       1,234,567                0
+        carries to the office the answers to what came by it
+    131024-chuo     main    wireguard  down   3 m 12 s  -     never      5 s ago       1,234,567                0
+        The municipality's router has never called.
+    131024-chuo     backup  wireguard  up     3 m 12 s  -     never      5 s ago       1,234,567                0
+        carries everything to the office
+    131024-chuo     third   wireguard  up     3 m 12 s  -     never      5 s ago       1,234,567                0
+        stands by: a tunnel that comes before it is up
+    131032-minato   main    wireguard  up     3 m 12 s  -     never      5 s ago       1,234,567                0
     "#);
 }
 

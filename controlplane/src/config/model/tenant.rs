@@ -16,8 +16,9 @@ pub struct Tenant {
     pub id: String,
     /// The name for people, e.g. 千代田区.
     pub name: String,
-    /// The first that can carry data is used; the preferred one is the first of them.
+    /// In the order in which they are used; the preferred one is the first of them.
     pub tunnels: Vec<Tunnel>,
+    pub redundancy: Redundancy,
     /// Classes that the tenant has, each with its source prefixes inside the tunnels.
     pub classes: Vec<ClassPrefixes>,
     /// [`AttachmentIndex`] counts in it.
@@ -52,6 +53,28 @@ impl Tenant {
     pub fn source(&self, class: Class, attachment: AttachmentIndex) -> Option<&SourceTranslation> {
         let found = |source: &&Source| source.class == class && source.attachment == attachment;
         self.sources.iter().find(found).map(|source| &source.translation)
+    }
+}
+
+/// Which of several tunnels carry what goes to the office.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Redundancy {
+    /// The first that is up.
+    #[default]
+    Prefer,
+    /// Each the answers to what came by it; what the cloud begins goes by the first that is up.
+    Both,
+}
+
+impl Redundancy {
+    pub const ALL: [Redundancy; 2] = [Redundancy::Prefer, Redundancy::Both];
+
+    /// As the configuration spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Redundancy::Prefer => "prefer",
+            Redundancy::Both => "both",
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod ipsec_files;
 mod ipsec_rules;
 mod key_files;
 mod language;
+mod redundancy;
 mod relay_rules;
 mod reloading;
 mod service_rules;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::super::fields::{self, Spanned};
-use super::super::model::{CryptoPolicy, PeerAddress};
+use super::super::model::{CryptoPolicy, PeerAddress, Redundancy};
 use super::super::problem::{At, Problems};
 use super::super::relay_file::{EndpointEntry, PortEntry};
 use super::super::resolve;
@@ -12,6 +12,7 @@ use super::{TenantView, ipsec};
 
 pub(super) fn check(tenant: &TenantView<'_>, problems: &mut Problems) {
     check_preference(tenant, problems);
+    check_redundancy(tenant, problems);
     for (key, tunnel) in tenant.file.tunnels.entries() {
         check_policy(tenant, tunnel, problems);
         let endpoint = tenant.names.endpoints.find(&tunnel.endpoint, problems);
@@ -33,6 +34,26 @@ fn check_preference(tenant: &TenantView<'_>, problems: &mut Problems) {
         let names = tunnels.entries.iter().map(|(key, _)| key.name.as_str());
         let help = fields::help_for_unknown(&preferred.value, names, "the tenant's tunnels");
         problems.error(&preferred.at, format!("there is no tunnel `{}`", preferred.value)).help(help);
+    }
+}
+
+/// One tunnel is no redundancy, whatever the file says.
+fn check_redundancy(tenant: &TenantView<'_>, problems: &mut Problems) {
+    let (Some(redundancy), Some(tunnels)) = (tenant.file.redundancy.given(), tenant.file.tunnels.value()) else { return };
+    if !tunnels.complete || tunnels.entries.len() != 1 {
+        return;
+    }
+    match redundancy.value {
+        Redundancy::Both => {
+            problems
+                .error(&redundancy.at, "`both` needs two tunnels, and the tenant has one")
+                .help("add the other one to `tunnels`, or take this out");
+        }
+        Redundancy::Prefer => {
+            problems
+                .warning(&redundancy.at, "the tenant has one tunnel: there is nothing to prefer")
+                .help("add another one to `tunnels`, or take this out");
+        }
     }
 }
 

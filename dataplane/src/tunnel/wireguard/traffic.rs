@@ -10,7 +10,10 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// not asked for a handshake by its first packet.
 const ANSWER_TIME: Duration = Duration::from_secs(KEEPALIVE_TIMEOUT.as_secs() + 1);
 
-/// Four moments; what has not happened is in the far future, and never due.
+/// Whitepaper section 6.1: a handshake without answer is tried again after this time.
+pub(super) const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Four moments, of which those that have not happened are in the far future, and never due; and what follows from them.
 pub(super) struct Traffic {
     sent_at: Instant,
     heard_at: Instant,
@@ -18,13 +21,14 @@ pub(super) struct Traffic {
     unanswered_since: Instant,
     /// When data was first heard since something was sent.
     owing_since: Instant,
+    silent: bool,
 }
 
 const NEVER: Instant = Instant::FAR_FUTURE;
 
 impl Traffic {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { sent_at: now, heard_at: NEVER, unanswered_since: NEVER, owing_since: NEVER }
+        Self { sent_at: now, heard_at: NEVER, unanswered_since: NEVER, owing_since: NEVER, silent: false }
     }
 
     /// A message was sent: `data`, or a keepalive, or one of a handshake.
@@ -39,6 +43,7 @@ impl Traffic {
     /// A message has authenticated: `data`, or a keepalive, or one of a handshake.
     pub(super) fn heard(&mut self, data: bool, now: Instant) {
         self.heard_at = now;
+        self.silent = false;
         self.unanswered_since = NEVER;
         if data {
             self.owing_since = self.owing_since.min(now);
@@ -58,6 +63,18 @@ impl Traffic {
     /// Whether the peer waits for a sign of life.
     pub(super) fn owes_keepalive(&self, now: Instant) -> bool {
         now.since(self.owing_since) >= KEEPALIVE_TIMEOUT
+    }
+
+    /// Judge whether anybody is there at the other end. `asked_since`: when a handshake was begun that still has no answer.
+    pub(super) fn judge(&mut self, asked_since: Option<Instant>, now: Instant) {
+        let asked_in_vain = asked_since.is_some_and(|since| now.since(since) >= REKEY_TIMEOUT);
+        // Once silent, until heard: handshakes are given up some time, which is no sign of life.
+        self.silent |= asked_in_vain && now.since(self.heard_at) >= SILENCE;
+    }
+
+    /// As [`Self::judge`] found.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.silent
     }
 
     /// Whether the peer's silence means that it has lost the session. True once, until data is sent again.

@@ -105,6 +105,49 @@ fn a_silent_peer_is_asked_for_a_handshake_after_15_seconds() {
 }
 
 #[test]
+fn a_peer_that_answers_no_handshake_is_silent_until_it_is_heard_again() {
+    let mut pair = Pair::up();
+    run(&mut pair, Duration::from_secs(1), false);
+    pair.relay.send(&ipv4(100), pair.now).expect("up");
+    run(&mut pair, Duration::from_millis(18_500), true);
+    assert!(!pair.relay.tunnel.is_silent() && pair.relay.tunnel.state(pair.now).up, "15 s, and an answer may be on its way");
+    run(&mut pair, Duration::from_secs(1), true);
+    let since = pair.now;
+    let state = pair.relay.tunnel.state(pair.now);
+    assert!(pair.relay.tunnel.is_silent() && !state.up && state.down_reason.contains("does not answer"), "{}", state.down_reason);
+    assert!(since - state.changed_at.expect("it changed") < Duration::from_secs(1));
+    // Its keys are there all the same: where it is the only tunnel, packets still go.
+    assert!(pair.relay.tunnel.is_up(pair.now) && pair.relay.send(&ipv4(100), pair.now).is_ok());
+    run(&mut pair, Duration::from_secs(110), true);
+    assert!(pair.relay.tunnel.is_silent(), "long after the handshake was given up");
+
+    let datagram = pair.office.send(&ipv4(100), pair.now).expect("up");
+    pair.relay.inner(&datagram, office_address(), pair.now);
+    assert!(!pair.relay.tunnel.is_silent() && pair.relay.tunnel.state(pair.now).up);
+    run(&mut pair, Duration::from_millis(250), true);
+    assert_eq!(pair.relay.tunnel.state(pair.now).changed_at, Some(pair.now), "up since it was heard");
+}
+
+#[test]
+fn a_handshake_that_is_lost_once_makes_nobody_silent_who_speaks_meanwhile() {
+    let mut pair = Pair::new();
+    pair.relay.tunnel.remember_peer(office_address());
+    let initiation = pair.relay.initiate(pair.now);
+    let response = pair.office.reply(&initiation, relay_address(), pair.now);
+    let keepalive = pair.relay.reply(&response, office_address(), pair.now);
+    pair.office.absorb(&keepalive, relay_address(), pair.now);
+    pair.relay.send(&ipv4(100), pair.now).expect("up");
+    // The relay is the initiator, and renews at 120 s; nothing of that arrives, but the office's data does.
+    for _ in 0..15 {
+        run(&mut pair, Duration::from_secs(9), true);
+        let datagram = pair.office.send(&ipv4(100), pair.now).expect("keys last for 180 s");
+        pair.relay.inner(&datagram, office_address(), pair.now);
+        assert!(!pair.relay.tunnel.is_silent(), "{:?}", pair.now);
+    }
+    assert!(pair.relay.tunnel.cold.attempt.is_some(), "a handshake is under way");
+}
+
+#[test]
 fn an_idle_tunnel_is_down_after_180_seconds_says_so_and_comes_back_by_itself() {
     let mut pair = Pair::up();
     run(&mut pair, Duration::from_millis(500), false);
