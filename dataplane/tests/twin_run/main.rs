@@ -29,6 +29,8 @@ const SEEDS: u64 = 300;
 const THREADS: u8 = 2;
 /// What each of the two does in a life.
 const ACTIONS: usize = 40;
+/// An Ethernet header with one tag.
+const TAGGED: usize = 18;
 /// The well-behaved tenant and the hostile one.
 const QUIET: &str = "a";
 const HOSTILE: &str = "b";
@@ -40,7 +42,7 @@ const FORGERIES: [&str; 4] =
 /// All that the quiet tenant gets, and is counted.
 #[derive(PartialEq, Eq, Debug)]
 struct Observed {
-    /// Frames on its VLAN.
+    /// Frames on its VLAN, by moment and flow.
     frames: Vec<(Instant, Vec<u8>)>,
     /// Packets in its office, by step and flow.
     packets: Vec<Vec<Vec<u8>>>,
@@ -127,7 +129,8 @@ fn live(seed: u64, is_beside: bool) -> (Observed, i64) {
     world.run(Duration::from_secs(1));
     let vlan = world.cloud(QUIET).vlan;
     let is_its = |frame: &Recorded| Ethernet::parse(&frame.bytes).is_ok_and(|header| header.vlan == vlan);
-    let frames = world.recorded().into_iter().filter(is_its).map(|frame| (frame.at, frame.bytes)).collect();
+    let mut frames: Vec<(Instant, Vec<u8>)> = world.recorded().into_iter().filter(is_its).map(|frame| (frame.at, frame.bytes)).collect();
+    frames.sort_by_key(|(at, frame)| (*at, flow(&frame[TAGGED..])));
     let counts = FORGERIES.iter().fold(world.counts(), |counts, forgery| counts.without(forgery));
     let received = counts.get("worker.received");
     (Observed { frames, packets, counts: counts.only(&[&format!("{QUIET}."), &format!("{QUIET}/")]) }, received)
@@ -136,8 +139,13 @@ fn live(seed: u64, is_beside: bool) -> (Observed, i64) {
 /// The packets of one step, flow by flow: each flow keeps its order. Which of two flows comes first hangs on whether the worker has
 /// somebody else to serve as well, and its time is shared.
 fn by_flow(mut packets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    packets.sort_by_key(|packet| (packet[9], packet[12..24].to_vec()));
+    packets.sort_by_key(|packet| flow(packet));
     packets
+}
+
+/// Protocol, addresses, and what stands where ports would.
+fn flow(packet: &[u8]) -> (u8, [u8; 12]) {
+    (packet[9], packet[12..24].try_into().expect("twelve bytes"))
 }
 
 fn config(name: &str, vlan: u16, random: &mut SmallRng) -> TenantConfig {
