@@ -1,9 +1,14 @@
 //! `CONFORMANCE.md` promises nothing that no test proves: every test it names exists, every row has a test or says that it is a gap or
 //! deviates, and no clause that was asked for is missing.
 
+#[path = "judge/explained/mod.rs"]
+mod explained;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+
+use explained::explained;
 
 /// The clauses of the NAT's specifications, numbered ones by RFC and how many there are.
 const NUMBERED_NAT_CLAUSES: [(&str, usize); 4] = [("4787", 14), ("5382", 10), ("5508", 11), ("6888", 15)];
@@ -148,6 +153,19 @@ fn the_nat_table_answers_every_clause_once() {
     asked.sort();
     answered.sort();
     assert_eq!(answered, asked);
+}
+
+#[test]
+fn the_table_beside_the_kernels_nat_has_a_row_for_every_difference_that_the_judge_knows_and_no_other() {
+    let document = document();
+    let table = rows(section(&document, "Beside the kernel's NAT"));
+    assert!(table.iter().all(|row| row.len() == 4));
+    let rows: Vec<&str> = table.iter().map(|row| row[0]).collect();
+    let known: BTreeSet<&str> = explained().map(|this| this.row).collect();
+    assert_eq!((rows.iter().copied().collect(), rows.len()), (known.clone(), known.len()));
+    let steps: BTreeSet<&str> = explained().map(|this| this.step).collect();
+    assert_eq!(steps.len(), explained().count(), "one explanation for each step");
+    assert!(explained().all(|this| this.kernel != this.ours), "what is the same needs no explanation");
 }
 
 #[test]

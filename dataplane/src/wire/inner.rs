@@ -235,12 +235,8 @@ fn check_header(header: &[u8; HEADER_LEN], packet: &[u8]) -> Result<(usize, u16)
     if header_len > HEADER_LEN {
         return Err(DropReason::InnerOptions);
     }
-    let flags = read_u16(header, FLAGS);
-    if flags & 0x8000 != 0 {
-        // The reserved bit "must be zero" (RFC 791 3.1).
-        return Err(DropReason::InnerMalformed);
-    }
-    Ok((total_len, flags))
+    // RFC 1812 4.2.2.3: a router must not look at the reserved bit.
+    Ok((total_len, read_u16(header, FLAGS)))
 }
 
 /// Addresses that no single host may send from or be sent to (RFC 1122 3.2.1.3, RFC 6890).

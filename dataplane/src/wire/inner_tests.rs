@@ -82,8 +82,9 @@ fn a_header_length_that_lies_is_refused_and_options_too() {
 }
 
 #[test]
-fn the_reserved_bit_is_refused_and_what_may_be_cut_but_was_not_is_whole() {
-    assert_eq!(damaged(udp(), |packet| packet[6] |= 0x80), Err(DropReason::InnerMalformed));
+fn the_reserved_bit_is_not_looked_at_and_what_may_be_cut_but_was_not_is_whole() {
+    // RFC 1812 4.2.2.3: no router may drop a packet for it.
+    assert_eq!(damaged(udp(), |packet| packet[6] |= 0x80), Inner::parse(&udp()));
     let atomic = damaged(udp(), |packet| packet[6] = 0).expect("valid");
     assert_eq!((atomic.dont_fragment, atomic.fragment, atomic.is_later_fragment()), (false, None, false));
 }
