@@ -13,6 +13,8 @@ use dataplane::worker::steering;
 
 use TrafficClass::MyNumber;
 
+/// A station of a cloud.
+const STATION: MacAddr = MacAddr([6, 6, 6, 6, 6, 6]);
 /// (workers, queues): no queue for the second; a queue each; more queues than workers; a third worker without a queue.
 const SHAPES: [(usize, usize); 4] = [(2, 1), (2, 2), (2, 4), (3, 2)];
 
@@ -140,6 +142,22 @@ fn every_ipsec_tenant_is_served_whatever_queue_its_frames_arrive_at() {
         }
         let handed: u64 = world.worker_counters().iter().map(|worker| worker.handed_over.get()).sum();
         assert_eq!(handed > 5, shape.0 > 1, "queues know nothing of tenants: {handed} of {shape:?}");
+    }
+}
+
+/// An IPv6 frame on a VLAN is counted by the owner of its tenant, whatever queue it arrives at, and told to nobody.
+#[test]
+fn ipv6_on_a_vlan_is_refused_by_its_tenants_owner() {
+    for (seed, shape) in (930..).zip(SHAPES) {
+        let (mut world, names) = world_of(seed, shape);
+        for name in &names {
+            let frame = frame(world.cloud(name).vlan, STATION, MacAddr([0x33, 0x33, 0, 0, 0, 1]), ethernet::IPV6, &request(name, 40_000));
+            let before = world.counts();
+            world.inject(usize::from(AWS.0), frame.clone());
+            world.settle();
+            let expected = Counts::new().frame("aws", frame.len()).lost(name, DropReason::Ipv6Refused);
+            assert_eq!(without_workers(&world.counts().since(&before)), without_workers(&expected), "{name} of {shape:?}");
+        }
     }
 }
 

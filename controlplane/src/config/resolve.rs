@@ -108,6 +108,7 @@ pub(super) fn tenant(side: &RelaySide, relay: &RelayConfigModel, file: &TenantFi
         sources: file.source.entries().iter().map(|entry| sources(clouds, entry)).collect::<Option<Vec<_>>>()?.concat(),
         callbacks: file.callbacks.entries().iter().map(|entry| callback(clouds, &entry.value)).collect::<Option<_>>()?,
         limits: limits(file),
+        ipv6: file.ipv6.value().copied().unwrap_or_default(),
         rate: Rate {
             guaranteed: rate.and_then(|rate| rate.guaranteed.value().copied()),
             ceiling: rate.and_then(|rate| rate.ceiling.value().copied()),

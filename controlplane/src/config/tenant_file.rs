@@ -10,7 +10,7 @@ use time::Date;
 use super::bit_rate::bit_rate;
 use super::fields::{Field, Listed, MapReader, Spanned, each, entries, expected, help_for_unknown, one_or_many};
 use super::ipsec_fields::{self, IpsecPeerEntry};
-use super::model::{Allow, Class, CryptoPolicy, Filtering, Vlan};
+use super::model::{Allow, Class, CryptoPolicy, Filtering, Ipv6Inside, Vlan};
 use super::problem::{At, Problems, quoted};
 use super::relay_file::named;
 use super::scalars::{self, identifier, integer, ipv4, name, prefix};
@@ -47,6 +47,7 @@ pub(super) struct TenantFile {
     pub(super) crypto_policy: Field<CryptoPolicy>,
     /// Of services that name none.
     pub(super) filtering: Field<Filtering>,
+    pub(super) ipv6: Field<Ipv6Inside>,
     /// The tunnel to use first.
     pub(super) prefer: Field<String>,
 }
@@ -176,6 +177,7 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> TenantFile {
         rate: map.optional("rate", problems, rate),
         crypto_policy: map.optional("crypto_policy", problems, ipsec_fields::crypto_policy),
         filtering: map.optional("filtering", problems, scalars::filtering),
+        ipv6: map.optional("ipv6", problems, scalars::ipv6_inside),
         prefer: map.optional("prefer", problems, identifier),
     };
     map.finish(problems);

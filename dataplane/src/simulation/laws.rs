@@ -8,6 +8,7 @@ use crate::simulation::canary::{Owner, owners};
 use crate::simulation::fragments::is_fragment;
 use crate::simulation::municipality::ACCESS;
 use crate::simulation::packets;
+use crate::simulation::packets6;
 use crate::simulation::stations::relay_mac;
 use crate::simulation::world::World;
 use crate::wire::ethernet::{self, Ethernet};
@@ -82,6 +83,9 @@ impl World {
         let name = office.public_key().and_then(|key| self.tenant_of_key(key)).unwrap_or(&office.name);
         let former = self.former.iter().map(|entry| &*entry.config);
         let tenant = self.plan.tenants.iter().chain(former).find(|tenant| *tenant.name == *name).expect("a tenant, or a former one");
+        if packet[0] >> 4 == 6 {
+            return self.judge_refusal(packet, name);
+        }
         let destination = self.judge_packet(packet, &format!("{name}'s office"));
         assert!(!packet.windows(POISON.len()).any(|window| window == POISON), "seed {seed}: bytes of a freed frame: {packet:02x?}");
         for owner in owners(packet) {
@@ -93,6 +97,18 @@ impl World {
 }
 
 impl World {
+    /// The only IPv6 that an office is sent: the word that its own packet was refused.
+    fn judge_refusal(&self, packet: &[u8], name: &str) {
+        let seed = self.seed;
+        let seen = packets6::read6(packet).unwrap_or_else(|error| panic!("seed {seed}: {error}: {packet:02x?}"));
+        assert_eq!((seen.next_header, &seen.payload[..2]), (packets6::ICMPV6, &[1, 1][..]), "seed {seed}: {packet:02x?}");
+        assert!(!packet.windows(POISON.len()).any(|window| window == POISON), "seed {seed}: bytes of a freed frame: {packet:02x?}");
+        for owner in owners(packet) {
+            let own = TrafficClass::ALL.map(|class| Owner::new(name, class));
+            assert!(own.contains(&owner), "seed {seed}: a foreign canary in the office of {name}: {packet:02x?}");
+        }
+    }
+
     /// The destination of a packet that the relay let through; its checksums are right, unless hosts send wrong ones in this world.
     fn judge_packet(&self, packet: &[u8], to: &str) -> Ipv4Addr {
         // The checksum of a datagram in fragments covers all of them.

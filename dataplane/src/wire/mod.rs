@@ -10,6 +10,8 @@
 //! | [`inner`] | the IPv4 packet inside a tunnel or on a VLAN, read once and checked |
 //! | [`fragment`] | where a fragment lies in its datagram, and how a packet is cut |
 //! | [`icmp`] | ICMP errors made by the relay, what a received error quotes, echo replies |
+//! | [`ipv6`] | the IPv6 header, and the checksum over parts of it |
+//! | [`icmpv6`] | the ICMPv6 error that refuses an inner packet |
 //! | [`mss`] | the clamp on TCP's maximum segment size |
 
 pub mod arp;
@@ -18,7 +20,9 @@ pub mod ecn;
 pub mod ethernet;
 pub mod fragment;
 pub mod icmp;
+pub mod icmpv6;
 pub mod inner;
+pub mod ipv6;
 pub mod mss;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -7,6 +7,7 @@
 //! | handshake message | what the listener lets through, with cookies and limits | waits in `handshakes` |
 //! | IKE message | UDP port and marker | an event for the control plane (`ipsec`) |
 //! | ARP, echo request to the relay | addresses | answered here and now |
+//! | IPv6 on a tenant's VLAN | port and tags | refused, on the tenant's account |
 //! | any of these but the relay's own, of another worker's tenant | the same | handed over (`crossings`) |
 //!
 //! A whole batch is classified before any of it is worked on. The tenants' queues between the two reorder arrivals of different tenants,
@@ -103,21 +104,27 @@ impl Worker {
 
         // No tenant has an untagged attachment on a port with an address of the relay's own.
         if header.vlan == Vlan::Untagged && self.access[usize::from(id.0)].is_some() {
-            if header.ethertype != ethernet::ARP {
-                return self.classify_from_access(id, packet, header.source, now);
+            match header.ethertype {
+                ethernet::ARP => self.arp_from_access(id, packet, header.source, now),
+                ethernet::IPV6 => self.drop_at_port(id, packet, DropReason::Ipv6Unsupported),
+                _ => return self.classify_from_access(id, packet, header.source, now),
             }
-            self.arp_from_access(id, packet, header.source, now);
             return None;
         }
         match (self.attachments.get((id, header.vlan)), header.ethertype) {
             (Some((tenant, attachment)), ethernet::ARP) => self.arp_from_cloud(tenant, attachment, packet, header.source, now),
+            // It does not wait for its turn: what would be refused there anyhow shall not push out what would not.
+            (Some((tenant, _)), ethernet::IPV6) => self.drop_at_tenant(tenant, packet, DropReason::Ipv6Refused),
             (Some((tenant, attachment)), _) => {
                 return Some(Arrival { packet, origin: Origin::Cloud { tenant, attachment, station: header.source } });
             }
             (None, ethertype) if let Some(owner) = self.steering.other_by_vlan(id, header.vlan) => {
                 let (vlan, station) = (header.vlan, header.source);
-                let origin =
-                    if ethertype == ethernet::ARP { ForeignOrigin::Arp { vlan, station } } else { ForeignOrigin::Vlan { vlan, station } };
+                let origin = match ethertype {
+                    ethernet::ARP => ForeignOrigin::Arp { vlan, station },
+                    ethernet::IPV6 => ForeignOrigin::Ipv6 { vlan },
+                    _ => ForeignOrigin::Vlan { vlan, station },
+                };
                 self.hand_over(owner, packet, id, origin);
             }
             (None, _) if header.vlan == Vlan::Untagged => self.drop_at_port(id, packet, DropReason::UntaggedUnexpected),

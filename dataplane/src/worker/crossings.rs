@@ -35,6 +35,8 @@ pub(super) enum ForeignOrigin {
     Vlan { vlan: Vlan, station: MacAddr },
     /// An ARP message on a tenant's VLAN, without its Ethernet header.
     Arp { vlan: Vlan, station: MacAddr },
+    /// An IPv6 packet on a tenant's VLAN, without its Ethernet header.
+    Ipv6 { vlan: Vlan },
 }
 
 impl Worker {
@@ -126,6 +128,13 @@ impl Worker {
             ForeignOrigin::Arp { vlan, station } => {
                 match self.attachments.get((id, vlan)) {
                     Some((tenant, attachment)) => self.arp_from_cloud(tenant, attachment, packet, station, now),
+                    None => self.drop_at_port(id, packet, DropReason::VlanUnknown),
+                }
+                None
+            }
+            ForeignOrigin::Ipv6 { vlan } => {
+                match self.attachments.get((id, vlan)) {
+                    Some((tenant, _)) => self.drop_at_tenant(tenant, packet, DropReason::Ipv6Refused),
                     None => self.drop_at_port(id, packet, DropReason::VlanUnknown),
                 }
                 None

@@ -9,8 +9,9 @@ use dataplane::router_config::{RuleState, TenantConfig, TrafficClass, Vlan, Vlan
 use dataplane::simulation::fragments::{cut, placed};
 use dataplane::simulation::municipality::{ACCESS, AWS, GCP, attachment, nonzero};
 use dataplane::simulation::packets::{self, Segment, edited};
+use dataplane::simulation::packets6;
 use dataplane::simulation::stations::{frame, relay_mac};
-use dataplane::simulation::{Dimensions, Weather, World, ip, ipsec_municipality, municipality};
+use dataplane::simulation::{Dimensions, Weather, World, at6, ip, ipsec_municipality, municipality};
 use dataplane::time::Duration;
 use dataplane::wire::arp::{Arp, Operation};
 use dataplane::wire::ethernet::{self, MacAddr};
@@ -162,6 +163,10 @@ impl Chaos {
             self.one_of(&["203.0.113.10", "203.0.113.10", "10.10.4.7", "10.10.4.7", "10.10.0.10", "192.0.2.200", "8.8.8.8", "224.0.0.1"]);
         let length = self.one_of(&[16, 64, 400, 1_272, 1_280, 1_392, 1_472, 3_000]);
         let payload = self.world.office(name).payload(class, length);
+        if self.random.random_ratio(1, 20) {
+            let packet = packets6::udp6(at6("[2001:db8::17]:40000"), at6("[2001:db8::10]:443"), &payload[..payload.len().min(1_372)]);
+            return self.world.office(name).send(&packet);
+        }
         let port = self.one_of(&[443, 443, 443, 80]);
         let packet = self.packet(ip(source), ip(destination), port, &payload);
         let packets = self.as_sent(packet);

@@ -5,6 +5,7 @@ mod attachments;
 mod filtering;
 mod fragments;
 mod icmp;
+mod ipv6;
 mod relay_itself;
 mod translation;
 mod tunnels;

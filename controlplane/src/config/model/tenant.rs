@@ -28,6 +28,15 @@ pub struct Tenant {
     pub callbacks: Vec<Callback>,
     pub limits: Limits,
     pub rate: Rate,
+    pub ipv6: Ipv6Inside,
+}
+
+/// What becomes of IPv6 packets of its hosts. There is one answer so far, which the data plane gives to all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ipv6Inside {
+    /// Each is lost by name, and its sender told.
+    #[default]
+    Refuse,
 }
 
 impl Tenant {
