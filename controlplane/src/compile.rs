@@ -117,6 +117,8 @@ fn port_config(port: &Port) -> compiled::PortConfig {
         name: port.name.as_str().into(),
         address: port.address,
         gateway: port.gateway,
+        address6: port.address6,
+        gateway6: port.gateway6,
         mtu: port.mtu,
         counters: Arc::default(),
     }
@@ -189,6 +191,7 @@ fn attachment_config(model: &RelayConfigModel, attachment: &Attachment) -> compi
         },
         address: attachment.address,
         gateway: attachment.gateway,
+        address6: attachment.address6,
         mtu: match attachment.vlan {
             Vlan::Single(_) => model.port(attachment.port).mtu,
             // Interfaces grant room for one tag at most: two take their 8 bytes from the packet.

@@ -161,6 +161,22 @@ fn ipv6_on_a_vlan_is_refused_by_its_tenants_owner() {
     }
 }
 
+/// Each worker has IPv6 neighbours of its own on the access network, and what one of them is told they all know: nobody takes the answer to
+/// another's question for a lie.
+#[test]
+fn an_answer_to_any_workers_solicitation_is_good_for_all() {
+    for (seed, shape) in (940..).zip(SHAPES) {
+        let (names, dimensions) = (one_for_each(shape.0), Dimensions { ipv6: true, ..dimensions(shape) });
+        let tenants = (2_101u16..).zip(&names).map(|(vlan, name)| municipality(name, vlan));
+        let mut world = World::with(seed, tenants, dimensions);
+        world.run(Duration::from_secs(1));
+        let before = world.counts();
+        assert_eq!((before.get("access.drops.nd_not_for_us"), before.get("access.drops.nd_conflict")), (0, 0), "{shape:?}");
+        world.run(Duration::from_secs(10));
+        assert_eq!(world.counts().since(&before).get("access.transmitted.packets"), 0, "{shape:?}: they all know the gateway");
+    }
+}
+
 /// A cut-off takes effect at each tenant's owner.
 #[test]
 fn a_tenant_of_any_worker_is_cut_off_and_opened_again() {

@@ -56,6 +56,8 @@ fn port(key: &Key, entry: &PortEntry) -> Option<Port> {
         interface: entry.interface.value()?.clone(),
         address: entry.address.value().copied(),
         gateway: entry.gateway.value().copied(),
+        address6: entry.address6.value().copied(),
+        gateway6: entry.gateway6.value().copied(),
         mtu: port_mtu(entry)?,
         driver: entry.driver.value().copied().unwrap_or_default(),
     })
@@ -167,6 +169,7 @@ fn attachment(side: &RelaySide, key: &Key, entry: &CloudEntry) -> Option<Attachm
         vlan: *entry.vlan.value()?,
         address: *entry.address.value()?,
         gateway: *entry.gateway.value()?,
+        address6: entry.address6.value().copied(),
     })
 }
 

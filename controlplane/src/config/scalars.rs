@@ -11,7 +11,7 @@ use ipnetwork::Ipv4Network;
 use time::{Date, Month};
 
 use super::fields::{expected, help_for_unknown};
-use super::model::{Allow, Class, Driver, Filtering, Ipv6Inside, PortMapping};
+use super::model::{Allow, Class, Driver, Filtering, PortMapping};
 use super::problem::{Problems, quoted};
 use super::tree::{Node, Value};
 
@@ -125,20 +125,6 @@ pub(super) fn filtering(node: &Node, problems: &mut Problems) -> Option<Filterin
         problems.error(&node.at, format!("unknown filtering {}", quoted(text))).help(help);
         None
     })
-}
-
-pub(super) fn ipv6_inside(node: &Node, problems: &mut Problems) -> Option<Ipv6Inside> {
-    match &node.value {
-        Value::Text(text) if text == "refuse" => Some(Ipv6Inside::Refuse),
-        _ => {
-            let before = problems.count();
-            expected("refuse, which is what happens without this key too", node, problems);
-            if problems.count() > before {
-                problems.help_last("write `ipv6: refuse` or leave the key out: IPv6 of hosts is not translated yet");
-            }
-            None
-        }
-    }
 }
 
 pub(super) fn driver(node: &Node, problems: &mut Problems) -> Option<Driver> {

@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use time::Date;
 
 use super::bit_rate::bit_rate;
 use super::fields::{Field, Listed, MapReader, Spanned, each, entries, expected, help_for_unknown, one_or_many};
 use super::ipsec_fields::{self, IpsecPeerEntry};
+use super::ipv6;
 use super::model::{Allow, Class, CryptoPolicy, Filtering, Ipv6Inside, Vlan};
 use super::problem::{At, Problems, quoted};
 use super::relay_file::named;
@@ -82,6 +83,7 @@ pub(super) struct CloudEntry {
     pub(super) vlan: Field<Vlan>,
     pub(super) address: Field<Ipv4Network>,
     pub(super) gateway: Field<Ipv4Addr>,
+    pub(super) address6: Field<Ipv6Network>,
 }
 
 #[derive(Debug)]
@@ -177,7 +179,7 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> TenantFile {
         rate: map.optional("rate", problems, rate),
         crypto_policy: map.optional("crypto_policy", problems, ipsec_fields::crypto_policy),
         filtering: map.optional("filtering", problems, scalars::filtering),
-        ipv6: map.optional("ipv6", problems, scalars::ipv6_inside),
+        ipv6: map.optional("ipv6", problems, ipv6::inside),
         prefer: map.optional("prefer", problems, identifier),
     };
     map.finish(problems);
@@ -251,6 +253,7 @@ fn cloud(node: &Node, problems: &mut Problems) -> Option<CloudEntry> {
         vlan: map.required("vlan", problems, vlan),
         address: map.required("address", problems, scalars::interface_address),
         gateway: map.required("gateway", problems, ipv4),
+        address6: map.optional("address6", problems, ipv6::interface_address),
     };
     map.finish(problems);
     Some(entry)

@@ -1,12 +1,14 @@
 //! The link layer of one port: which frames are for the relay, and which way a packet leaves.
 
 mod interface;
+mod ipv6;
 mod neighbors;
 
 use crate::drop_reason::DropReason;
 use crate::wire::ethernet::{self, Ethernet, MacAddr};
 
 pub use interface::{ArpOutcome, Interface};
+pub use ipv6::{DiscoveryOutcome, Ipv6Interface, Ipv6Outcome};
 pub use neighbors::{NeighborState, Neighbors, Probe, Resolution};
 
 /// Read a received frame's header and refuse what is not for the station `own`.

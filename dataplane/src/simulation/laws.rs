@@ -62,6 +62,9 @@ impl World {
         };
         let tenant = self.plan.tenants.iter().find(of);
         let tenant = tenant.unwrap_or_else(|| panic!("seed {seed}: a frame on a VLAN of nobody: {header:?}"));
+        if header.ethertype == ethernet::IPV6 {
+            return self.judge_ipv6(payload, tenant);
+        }
         if header.ethertype != ethernet::IPV4 {
             return;
         }
@@ -97,6 +100,20 @@ impl World {
 }
 
 impl World {
+    /// On a VLAN the relay's own IPv6 address speaks, of itself.
+    fn judge_ipv6(&self, packet: &[u8], tenant: &TenantConfig) {
+        let seed = self.seed;
+        let seen = packets6::read6(packet).unwrap_or_else(|error| panic!("seed {seed}: {error}: {packet:02x?}"));
+        let mut own = tenant.attachments.iter().filter_map(|attachment| attachment.address6).map(|address| address.ip());
+        let is_own = seen.source.is_unspecified() || own.any(|own| own == seen.source);
+        assert!(is_own && seen.next_header == packets6::ICMPV6, "seed {seed}: {packet:02x?}");
+        assert!(matches!(seen.payload[0], 129 | 135 | 136), "seed {seed}: an echo reply, or neighbour discovery: {packet:02x?}");
+        for owner in owners(packet) {
+            let own = TrafficClass::ALL.map(|class| Owner::new(&tenant.name, class));
+            assert!(own.contains(&owner), "seed {seed}: a foreign canary on the VLAN of {}: {packet:02x?}", tenant.name);
+        }
+    }
+
     /// The only IPv6 that an office is sent: the word that its own packet was refused.
     fn judge_refusal(&self, packet: &[u8], name: &str) {
         let seed = self.seed;

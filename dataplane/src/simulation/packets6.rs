@@ -2,6 +2,8 @@
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 
+use ipnetwork::Ipv6Network;
+
 /// Length of an IPv6 header without extensions.
 pub const IPV6_LEN: usize = 40;
 /// Next header of UDP.
@@ -19,6 +21,12 @@ pub fn at6(text: &str) -> SocketAddrV6 {
 #[must_use]
 pub fn ip6(text: &str) -> Ipv6Addr {
     text.parse().expect("an IPv6 address")
+}
+
+/// A prefix, from text.
+#[must_use]
+pub fn network6(text: &str) -> Ipv6Network {
+    text.parse().expect("an IPv6 prefix")
 }
 
 /// A packet with this payload behind its header.

@@ -90,6 +90,11 @@ impl World {
         drops.flat_map(|drops| drops.occurred().map(|(reason, _)| reason)).collect()
     }
 
+    /// Take the IPv6 packets that the relay sent on the access network, and nobody answers.
+    pub fn strays6(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.strays6)
+    }
+
     /// The relay's end of all tunnels.
     #[must_use]
     pub fn relay(&self) -> SocketAddrV4 {

@@ -1,7 +1,7 @@
 //! [`World`]: what moves.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -17,7 +17,7 @@ use crate::simulation::municipality::{ACCESS, office_key};
 use crate::simulation::office::{NO_UDP, Office};
 use crate::simulation::plan::{self, Plan};
 use crate::simulation::relay::{Dimensions, Relay};
-use crate::simulation::stations::{Cloud, answer_arp, frame, relay_mac};
+use crate::simulation::stations::{Cloud, answer_arp, answer_solicitation, frame, relay_mac};
 use crate::simulation::wireguard_router;
 use crate::time::{Duration, Instant};
 use crate::tunnel::wireguard;
@@ -32,6 +32,8 @@ const OFFICE_TICK: Duration = Duration::from_millis(250);
 const MAX_ROUNDS: usize = 10_000;
 /// The access network's gateway.
 const ACCESS_GATEWAY_MAC: MacAddr = MacAddr([6, 0, 0, 0, 0, 126]);
+/// Its IPv6 address, as [`plan::with_ipv6`] has it.
+const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x7e);
 
 /// The world.
 pub struct World {
@@ -63,6 +65,8 @@ pub struct World {
     pub(super) clouds: Vec<Cloud>,
     /// What the relay sent to addresses of the access network where no office is.
     pub(super) strays: Vec<Vec<u8>>,
+    /// The same of IPv6, what it says of its own accord included.
+    pub(super) strays6: Vec<Vec<u8>>,
     /// Frame and address of the bytes of what the relay transmitted last on each port.
     pub(super) last_transmitted: Vec<Option<(u32, usize)>>,
     /// What the relay transmitted, where somebody wants to look at it later.
@@ -109,6 +113,7 @@ impl World {
         let now = Instant::from_secs(1_000);
         let plan = Plan::new(tenants.into_iter().collect());
         let ports = plan::ports(dimensions.mtu);
+        let ports = if dimensions.ipv6 { plan::with_ipv6(ports) } else { ports };
         let config = plan::compile(&plan, &ports, &[]);
         let tenants = config.tenants.clone();
         let publisher = Publisher::new(config);
@@ -137,6 +142,7 @@ impl World {
             offices: Vec::new(),
             clouds: Vec::new(),
             strays: Vec::new(),
+            strays6: Vec::new(),
             last_transmitted: vec![None; ports.len()],
             recorded: None,
             delivered: 0,
@@ -162,7 +168,8 @@ impl World {
             self.run(Duration::from_millis(30));
         }
         self.run(Duration::from_millis(300));
-        self.clouds.iter_mut().for_each(|cloud| drop((cloud.received(), cloud.arps())));
+        self.clouds.iter_mut().for_each(|cloud| drop((cloud.received(), cloud.received6(), cloud.arps())));
+        self.strays6.clear();
         self.offices.iter_mut().for_each(|office| drop((office.received(), office.ike())));
     }
 
@@ -327,6 +334,14 @@ impl World {
             if let Ok(target) = target {
                 let answer = answer_arp(payload, header, access_mac(target), is_somebody);
                 answer.into_iter().for_each(|frame| self.inject(usize::from(ACCESS.0), frame));
+            }
+            return;
+        }
+        if header.ethertype == ethernet::IPV6 {
+            let is_somebody = |address: Ipv6Addr| address == GATEWAY6 || address.segments()[..4] == [0x2001, 0xdb8, 0xc0, 0];
+            match answer_solicitation(payload, header, ACCESS_GATEWAY_MAC, is_somebody) {
+                Some(answer) => self.inject(usize::from(ACCESS.0), answer),
+                None => self.strays6.push(payload.to_vec()),
             }
             return;
         }

@@ -3,7 +3,8 @@
 use std::net::Ipv6Addr;
 
 use super::checksum::Sum;
-use super::write_u16;
+use super::{read_u16, write_u16};
+use crate::drop_reason::DropReason;
 
 /// Length of the header without extensions, in bytes.
 pub const HEADER_LEN: usize = 40;
@@ -26,6 +27,41 @@ pub(crate) mod next_header {
     pub(crate) const TCP: u8 = 6;
     pub(crate) const UDP: u8 = 17;
     pub(crate) const ICMPV6: u8 = 58;
+}
+
+/// What a header says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Source address.
+    pub source: Ipv6Addr,
+    /// Destination address.
+    pub destination: Ipv6Addr,
+    /// What stands behind the header.
+    pub next_header: u8,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// ECN bits (RFC 3168).
+    pub ecn: u8,
+    /// Bytes of the packet, the header included. The bytes it was read from may be more: Ethernet padding.
+    pub total_len: usize,
+}
+
+impl Header {
+    /// Read the header of `packet`.
+    ///
+    /// # Errors
+    /// [`DropReason::OuterMalformed`] for another version, a length beyond the bytes, a source that is a group's and a packet to `::`.
+    pub fn parse(packet: &[u8]) -> Result<Self, DropReason> {
+        let header = packet.first_chunk::<HEADER_LEN>().ok_or(DropReason::OuterMalformed)?;
+        let total_len = HEADER_LEN + usize::from(read_u16(header, PAYLOAD_LEN));
+        let (source, destination) = (read_address(header, SOURCE), read_address(header, DESTINATION));
+        let sound = header[0] >> 4 == 6 && total_len <= packet.len();
+        if !sound || source.is_multicast() || source.is_loopback() || destination.is_unspecified() {
+            return Err(DropReason::OuterMalformed);
+        }
+        let (next_header, hop_limit, ecn) = (header[NEXT_HEADER], header[HOP_LIMIT], header[1] >> 4 & 0b11);
+        Ok(Self { source, destination, next_header, hop_limit, ecn, total_len })
+    }
 }
 
 /// The address at `offset`, or `::` where the bytes end before.

@@ -11,7 +11,8 @@
 //! | [`fragment`] | where a fragment lies in its datagram, and how a packet is cut |
 //! | [`icmp`] | ICMP errors made by the relay, what a received error quotes, echo replies |
 //! | [`ipv6`] | the IPv6 header, and the checksum over parts of it |
-//! | [`icmpv6`] | the ICMPv6 error that refuses an inner packet |
+//! | [`icmpv6`] | the ICMPv6 error that refuses an inner packet, echo replies |
+//! | [`neighbor_discovery`] | solicitations and advertisements of IPv6's neighbour discovery |
 //! | [`mss`] | the clamp on TCP's maximum segment size |
 
 pub mod arp;
@@ -24,6 +25,7 @@ pub mod icmpv6;
 pub mod inner;
 pub mod ipv6;
 pub mod mss;
+pub mod neighbor_discovery;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod underlay;

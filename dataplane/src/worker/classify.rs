@@ -7,7 +7,7 @@
 //! | handshake message | what the listener lets through, with cookies and limits | waits in `handshakes` |
 //! | IKE message | UDP port and marker | an event for the control plane (`ipsec`) |
 //! | ARP, echo request to the relay | addresses | answered here and now |
-//! | IPv6 on a tenant's VLAN | port and tags | refused, on the tenant's account |
+//! | IPv6 on a tenant's VLAN | port and tags | refused, on the tenant's account, but for the relay's own address (`ipv6`) |
 //! | any of these but the relay's own, of another worker's tenant | the same | handed over (`crossings`) |
 //!
 //! A whole batch is classified before any of it is worked on. The tenants' queues between the two reorder arrivals of different tenants,
@@ -30,13 +30,14 @@ use crate::wire::inner::Inner;
 use crate::wire::underlay::{self, Outer};
 use crate::worker::control::IkePort;
 use crate::worker::crossings::ForeignOrigin;
+use crate::worker::handoff::Heard;
 use crate::worker::handshakes::{Handshake, Named};
 use crate::worker::ledger::Ledger;
 use crate::worker::port::{self, Port};
 use crate::worker::{LIVING, Worker};
 
 /// Echo requests that the relay answers on its access address, to whoever asks.
-const ECHOES: Rate = Rate::per_second(100);
+pub(super) const ECHOES: Rate = Rate::per_second(100);
 
 /// A received packet of one tenant, and what the way in has learnt about it.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ impl Worker {
         if header.vlan == Vlan::Untagged && self.access[usize::from(id.0)].is_some() {
             match header.ethertype {
                 ethernet::ARP => self.arp_from_access(id, packet, header.source, now),
-                ethernet::IPV6 => self.drop_at_port(id, packet, DropReason::Ipv6Unsupported),
+                ethernet::IPV6 => self.ipv6_from_access(id, packet, header.source, now),
                 _ => return self.classify_from_access(id, packet, header.source, now),
             }
             return None;
@@ -114,7 +115,7 @@ impl Worker {
         match (self.attachments.get((id, header.vlan)), header.ethertype) {
             (Some((tenant, attachment)), ethernet::ARP) => self.arp_from_cloud(tenant, attachment, packet, header.source, now),
             // It does not wait for its turn: what would be refused there anyhow shall not push out what would not.
-            (Some((tenant, _)), ethernet::IPV6) => self.drop_at_tenant(tenant, packet, DropReason::Ipv6Refused),
+            (Some((tenant, attachment)), ethernet::IPV6) => self.ipv6_from_cloud(tenant, attachment, packet, header.source, now),
             (Some((tenant, attachment)), _) => {
                 return Some(Arrival { packet, origin: Origin::Cloud { tenant, attachment, station: header.source } });
             }
@@ -122,7 +123,7 @@ impl Worker {
                 let (vlan, station) = (header.vlan, header.source);
                 let origin = match ethertype {
                     ethernet::ARP => ForeignOrigin::Arp { vlan, station },
-                    ethernet::IPV6 => ForeignOrigin::Ipv6 { vlan },
+                    ethernet::IPV6 => ForeignOrigin::Ipv6 { vlan, station },
                     _ => ForeignOrigin::Vlan { vlan, station },
                 };
                 self.hand_over(owner, packet, id, origin);
@@ -255,7 +256,7 @@ impl Worker {
             Ok(arp) => arp,
             Err(reason) => return self.drop_at_port(id, packet, reason),
         };
-        self.ledger.counters.hand_off_full.add(self.links.spread(id, arp));
+        self.ledger.counters.hand_off_full.add(self.links.spread(id, Heard::Arp(arp)));
         let port = &mut self.ports[usize::from(id.0)];
         let outcome = match &mut self.access[usize::from(id.0)] {
             Some(interface) => answer_arp(port, interface, &arp, station, &mut self.ledger, now),
@@ -279,7 +280,10 @@ impl Worker {
             if self.echoes.take(ECHOES, now) { host::answer(packet.bytes_mut(), &inner) } else { Err(DropReason::HostEchoLimited) }
         });
         match (answered, &self.access[usize::from(id.0)]) {
-            (Ok(()), Some(interface)) => port::reflect(&mut self.ports[usize::from(id.0)], interface, station, packet, &mut self.ledger),
+            (Ok(()), Some(interface)) => {
+                let port = &mut self.ports[usize::from(id.0)];
+                port::reflect(port, interface, station, packet, ethernet::IPV4, &mut self.ledger);
+            }
             (Ok(()), None) => self.drop_at_port(id, packet, DropReason::UntaggedUnexpected),
             (Err(reason), _) => self.drop_at_port(id, packet, reason),
         }
@@ -305,7 +309,7 @@ fn answer_arp(
 ) -> Result<(), DropReason> {
     match interface.receive_arp(arp, port.mac, now)? {
         ArpOutcome::Reply(reply) => port.send_arp(&reply, station, interface, ledger),
-        ArpOutcome::Resolved(station, held) => port::deliver_held(port, interface, station, held, ledger),
+        ArpOutcome::Resolved(station, held) => port::deliver_held(port, interface, station, held, ethernet::IPV4, ledger),
         ArpOutcome::Absorbed => {}
     }
     Ok(())

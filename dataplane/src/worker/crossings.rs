@@ -1,5 +1,5 @@
 //! What crosses between workers: a frame on its way to the owner of its tenant, one on its way to a port, a frame of memory on its way
-//! home, and what ARP told.
+//! home, and what neighbours told.
 //!
 //! A frame is handed over once: where the owner does not know it (it works with another configuration, for a moment), it is lost there
 //! by name. Numbers of tenants mean nothing to another worker, so a crossing carries what the frame itself says.
@@ -7,15 +7,14 @@
 use std::net::SocketAddrV4;
 
 use crate::drop_reason::DropReason;
-use crate::link::ArpOutcome;
+use crate::link::{ArpOutcome, DiscoveryOutcome};
 use crate::nic::BATCH;
 use crate::packet::Packet;
 use crate::router_config::{PortId, Vlan, WorkerId};
 use crate::time::Instant;
-use crate::wire::arp::Arp;
-use crate::wire::ethernet::MacAddr;
+use crate::wire::ethernet::{self, MacAddr};
 use crate::worker::classify::{Arrival, Origin};
-use crate::worker::handoff::Crossing;
+use crate::worker::handoff::{Crossing, Heard};
 use crate::worker::handshakes::{Handshake, Named};
 use crate::worker::port::{self, Port};
 use crate::worker::{MOST_BATCHES, Worker};
@@ -36,7 +35,7 @@ pub(super) enum ForeignOrigin {
     /// An ARP message on a tenant's VLAN, without its Ethernet header.
     Arp { vlan: Vlan, station: MacAddr },
     /// An IPv6 packet on a tenant's VLAN, without its Ethernet header.
-    Ipv6 { vlan: Vlan },
+    Ipv6 { vlan: Vlan, station: MacAddr },
 }
 
 impl Worker {
@@ -85,9 +84,9 @@ impl Worker {
         self.links.welcome(&mut self.ledger.frames);
         let ports = self.ports.iter_mut().zip(&self.access);
         let mut taken: usize = ports.map(|(port, access)| port.take_from_others(access.is_some(), &mut self.ledger)).sum();
-        while let Some((port, arp)) = self.links.news() {
+        while let Some((port, heard)) = self.links.news() {
             taken += 1;
-            self.hear(port, &arp, now);
+            self.hear(port, &heard, now);
         }
         for from in 0..self.links.workers() {
             for _ in 0..MOST_BATCHES {
@@ -132,9 +131,9 @@ impl Worker {
                 }
                 None
             }
-            ForeignOrigin::Ipv6 { vlan } => {
+            ForeignOrigin::Ipv6 { vlan, station } => {
                 match self.attachments.get((id, vlan)) {
-                    Some((tenant, _)) => self.drop_at_tenant(tenant, packet, DropReason::Ipv6Refused),
+                    Some((tenant, attachment)) => self.ipv6_from_cloud(tenant, attachment, packet, station, now),
                     None => self.drop_at_port(id, packet, DropReason::VlanUnknown),
                 }
                 None
@@ -159,13 +158,26 @@ impl Worker {
         self.wait_for_turn(Handshake { packet, port, source, local, named: Named::Peer(peer) });
     }
 
-    /// Another worker got an ARP message on an access network: what it answered or asked is worth the same here.
-    fn hear(&mut self, id: PortId, arp: &Arp, now: Instant) {
+    /// Another worker got a message about neighbours on an access network: what it answered or asked is worth the same here.
+    fn hear(&mut self, id: PortId, heard: &Heard, now: Instant) {
         let port = &mut self.ports[usize::from(id.0)];
         let Some(interface) = &mut self.access[usize::from(id.0)] else { return };
         // Whoever asked the relay has been answered by the worker that was asked.
-        if let Ok(ArpOutcome::Resolved(station, held)) = interface.receive_arp(arp, port.mac, now) {
-            port::deliver_held(port, interface, station, held, &mut self.ledger);
+        let resolved = match heard {
+            Heard::Arp(arp) => match interface.receive_arp(arp, port.mac, now) {
+                Ok(ArpOutcome::Resolved(station, held)) => Some((station, held, ethernet::IPV4)),
+                _ => None,
+            },
+            Heard::Discovery(message, station) => {
+                let ipv6 = interface.ipv6.as_mut();
+                match ipv6.map(|ipv6| ipv6.discover(message, *station, port.mac, now)) {
+                    Some(Ok(DiscoveryOutcome::Resolved(station, held))) => Some((station, held, ethernet::IPV6)),
+                    _ => None,
+                }
+            }
+        };
+        if let Some((station, held, ethertype)) = resolved {
+            port::deliver_held(port, interface, station, held, ethertype, &mut self.ledger);
         }
     }
 

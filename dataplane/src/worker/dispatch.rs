@@ -10,7 +10,7 @@ use crate::router_config::{AttachmentId, EndpointId, TrafficClass, TunnelId};
 use crate::time::Instant;
 use crate::tunnel::{TenantId, TunnelKey};
 use crate::wire::ecn;
-use crate::wire::ethernet::MacAddr;
+use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::inner::Inner;
 use crate::worker::classify::{Arrival, Origin};
 use crate::worker::{LIVING, Worker, port};
@@ -204,7 +204,8 @@ impl Worker {
             (Ok(Verdict::EchoReply), Some(station)) => {
                 self.ledger.release(out);
                 let interface = &tenant.attachments[usize::from(attachment.0)];
-                port::reflect(&mut self.ports[usize::from(interface.port.0)], interface, station, packet, &mut self.ledger);
+                let port = &mut self.ports[usize::from(interface.port.0)];
+                port::reflect(port, interface, station, packet, ethernet::IPV4, &mut self.ledger);
             }
             (Ok(_), _) => {
                 self.ledger.release(out);

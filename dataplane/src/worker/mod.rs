@@ -17,6 +17,7 @@
 //! | `fragments` | one packet that is not one datagram: fragments wait for their first one, and what is too big is cut |
 //! | `prefetch` | what memory should bring meanwhile |
 //! | `ipsec` | ESP by its SPI, IKE for the control plane |
+//! | `ipv6` | neighbour discovery and echo of the relay's own IPv6 addresses; what else IPv6 brings |
 //! | `security_associations` | what key exchange asks for, and what tunnels tell it |
 //! | `handshakes` | what costs too much to be done between two packets |
 //! | `transmit`, `port` | the way out: outer headers, next hop, the NIC's queue |
@@ -45,6 +46,7 @@ mod handshakes;
 mod housekeeping;
 mod icmp_errors;
 mod ipsec;
+mod ipv6;
 mod ledger;
 mod port;
 mod prefetch;

@@ -9,9 +9,9 @@ use dataplane::router_config::{RuleState, TenantConfig, TrafficClass, Vlan, Vlan
 use dataplane::simulation::fragments::{cut, placed};
 use dataplane::simulation::municipality::{ACCESS, AWS, GCP, attachment, nonzero};
 use dataplane::simulation::packets::{self, Segment, edited};
-use dataplane::simulation::packets6;
+use dataplane::simulation::packets6::network6;
 use dataplane::simulation::stations::{frame, relay_mac};
-use dataplane::simulation::{Dimensions, Weather, World, at6, ip, ipsec_municipality, municipality};
+use dataplane::simulation::{Dimensions, Weather, World, ip, ipsec_municipality, municipality};
 use dataplane::time::Duration;
 use dataplane::wire::arp::{Arp, Operation};
 use dataplane::wire::ethernet::{self, MacAddr};
@@ -43,6 +43,7 @@ pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
         mtu: 1_500,
         workers,
         queues,
+        ipv6: random.random_ratio(1, 2),
     };
     // Sometimes there is memory for queues.
     let dimensions = if random.random_ratio(1, 6) { Dimensions { frames: 640, ring: 64, ..dimensions } } else { dimensions };
@@ -92,6 +93,9 @@ fn tenant(number: usize, ipsec: &[bool; 3], random: &mut SmallRng) -> TenantConf
     if random.random_ratio(1, 6) {
         tenant.attachments[0].mtu = 1_300;
     }
+    if random.random_ratio(1, 2) {
+        tenant.attachments[0].address6 = Some(network6("fd00:1::2/64"));
+    }
     if random.random_ratio(1, 6) {
         tenant.attachments.push(attachment(GCP, 3_000));
         tenant.attachments[1].vlan = Vlan::Double { outer: vlan(number), inner: vlan(7) };
@@ -116,7 +120,8 @@ impl Chaos {
             46..54 => self.stranger_sends(),
             54..56 => self.stranger_speaks_ipsec(),
             56..62 => self.somebody_sends_arp(),
-            62..68 => self.send_again(),
+            62..66 => self.send_again(),
+            66..68 => self.somebody_speaks_ipv6(),
             68..78 => self.time_passes(),
             78..84 => self.weather_changes(),
             84..87 => self.office_moves(),
@@ -163,10 +168,6 @@ impl Chaos {
             self.one_of(&["203.0.113.10", "203.0.113.10", "10.10.4.7", "10.10.4.7", "10.10.0.10", "192.0.2.200", "8.8.8.8", "224.0.0.1"]);
         let length = self.one_of(&[16, 64, 400, 1_272, 1_280, 1_392, 1_472, 3_000]);
         let payload = self.world.office(name).payload(class, length);
-        if self.random.random_ratio(1, 20) {
-            let packet = packets6::udp6(at6("[2001:db8::17]:40000"), at6("[2001:db8::10]:443"), &payload[..payload.len().min(1_372)]);
-            return self.world.office(name).send(&packet);
-        }
         let port = self.one_of(&[443, 443, 443, 80]);
         let packet = self.packet(ip(source), ip(destination), port, &payload);
         let packets = self.as_sent(packet);

@@ -6,6 +6,7 @@ mod filtering;
 mod fragments;
 mod icmp;
 mod ipv6;
+mod neighbor_discovery;
 mod relay_itself;
 mod translation;
 mod tunnels;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 
 use super::{AttachmentIndex, Callback, EndpointIndex, IpsecTunnel, PortIndex, Service, Source, SourceTranslation};
 
@@ -131,6 +131,8 @@ pub struct Attachment {
     pub address: Ipv4Network,
     /// The default next hop.
     pub gateway: Ipv4Addr,
+    /// The relay's own IPv6 address, which answers for itself alone.
+    pub address6: Option<Ipv6Network>,
 }
 
 /// Ids are 1 to 4094 and mean something on one port only.

@@ -1,7 +1,6 @@
 //! Tenants' tunnels, classes and clouds, and what no two tenants may share.
 
-use super::super::Purpose;
-use super::fixture::{Fixture, NOTHING, problems_after};
+use super::fixture::{NOTHING, problems_after};
 
 const RELAY: &str = "relay.yaml";
 const CHIYODA: &str = "tenants/chiyoda.yaml";
@@ -11,20 +10,6 @@ const CHUO: &str = "tenants/chuo.yaml";
 fn two_tenants_of_one_name() {
     let found = problems_after(&[(CHUO, "131024-chuo", "131016-chiyoda")]);
     assert_eq!(found, ["error: tenants/chuo.yaml:1:9 tenant: the name `131016-chiyoda` is taken by another tenant"]);
-}
-
-#[test]
-fn ipv6_inside_can_only_be_refused_and_the_remedy_says_so() {
-    let with = |value: &str| Fixture::new().edit(CHUO, "name: 中央区\n", &format!("name: 中央区\nipv6: {value}\n"));
-    assert_eq!(with("refuse").problems(), NOTHING);
-    for (value, found) in
-        [("translate", "`translate`"), ("true", "the word true (true or false)"), ("6", "the number 6"), ("[refuse]", "a list")]
-    {
-        let message = format!("expected refuse, which is what happens without this key too, found {found}");
-        assert_eq!(with(value).problems(), [format!("error: tenants/chuo.yaml:3:7 ipv6: {message}")]);
-        let help = "write `ipv6: refuse` or leave the key out: IPv6 of hosts is not translated yet";
-        assert!(with(value).load(Purpose::Check).problems[0].to_string().contains(help));
-    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use ipnetwork::Ipv4Network;
 
 use super::super::fields::{self, Spanned};
+use super::super::ipv6;
 use super::super::problem::{At, Problems};
 use super::super::relay_file::{EndpointEntry, PortEntry, ViewerEntry};
 use super::super::scalars::short;
@@ -44,6 +45,21 @@ fn check_ports(ports: &[(Key, PortEntry)], problems: &mut Problems) {
                 .error(&gateway.at, "a gateway without an address of the relay's own")
                 .help("add `address: ...` to the port, or remove the gateway");
         }
+        check_ipv6(port, problems);
+    }
+}
+
+fn check_ipv6(port: &PortEntry, problems: &mut Problems) {
+    ipv6::check_subnet(&port.address6, &port.gateway6, problems);
+    if let (true, Some(gateway)) = (port.address6.is_absent(), port.gateway6.given()) {
+        problems
+            .error(&gateway.at, "an IPv6 gateway without an IPv6 address of the relay's own")
+            .help("add `address6: ...` to the port, or remove the gateway");
+    }
+    if let (true, Some(address)) = (port.address.is_absent(), port.address6.given()) {
+        problems
+            .error(&address.at, "an IPv6 address on a port without an IPv4 one")
+            .help("add `address: ...` to the port: a port that ends tunnels has both, or IPv4 alone");
     }
 }
 
