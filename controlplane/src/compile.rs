@@ -172,7 +172,7 @@ fn tunnel_config(tunnel: &crate::config::Tunnel, keys: &Keys) -> compiled::Tunne
             compiled::TunnelKind::WireGuard {
                 public_key: *public_key,
                 preshared_key: preshared_key_file.as_deref().map(|path| keys.wireguard(path)),
-                peer_address: endpoint_address.map(Into::into),
+                peer_address: *endpoint_address,
                 persistent_keepalive: *persistent_keepalive,
             }
         }

@@ -6,7 +6,7 @@ use dataplane::router_config::{TenantConfig, TrafficClass, Vlan, WorkerId};
 use dataplane::simulation::municipality::{ACCESS, AWS};
 use dataplane::simulation::packets::{self, udp};
 use dataplane::simulation::stations::{frame, relay_mac};
-use dataplane::simulation::{Counts, Dimensions, Owner, World, at, ipsec_municipality, municipality};
+use dataplane::simulation::{Counts, Dimensions, Owner, World, at, at6, ipsec_municipality, municipality};
 use dataplane::time::Duration;
 use dataplane::wire::ethernet::{self, MacAddr};
 use dataplane::worker::steering;
@@ -300,5 +300,37 @@ fn a_minute_of_one_way_load_starves_no_free_list() {
         for (lowest, at_rest) in lowest.iter().zip(&at_rest) {
             assert!(lowest + 200 >= *at_rest, "{shape:?}: a free list sank from {at_rest} to {lowest}");
         }
+    }
+}
+
+/// A message over IPv6 finds its tenant's owner from whatever queue, and the owner still knows where it came from.
+#[test]
+fn every_tenant_is_served_over_ipv6_whatever_queue_its_frames_arrive_at() {
+    for (seed, shape) in (950..).zip(SHAPES) {
+        let (names, dimensions) = (one_for_each(shape.0), Dimensions { ipv6: true, ..dimensions(shape) });
+        let tenants = (2_101u16..).zip(&names).map(|(vlan, name)| municipality(name, vlan));
+        let mut world = World::cold(seed, tenants, dimensions);
+        for (number, name) in names.iter().enumerate() {
+            world.office(name).outer6 = Some(at6(&format!("[2001:db8:{number}::10]:51820")));
+        }
+        world.bring_up();
+        world.run(Duration::from_secs(1));
+        let before = world.counts();
+        for port in 40_000..40_020 {
+            for (number, name) in names.iter().enumerate() {
+                // Behind a NAT that gives it another port each time.
+                world.office(name).outer6 = Some(at6(&format!("[2001:db8:{number}::10]:{port}")));
+                world.office(name).send(&request(name, port));
+                world.settle();
+                let seen = packets::read(&world.cloud(name).received()[0]).expect("sound");
+                let answer = udp(seen.destination, seen.source, &seen.payload);
+                world.cloud(name).send(&answer);
+                world.settle();
+                assert_eq!(world.office(name).received().len(), 1, "{name} of {shape:?}");
+            }
+        }
+        assert_eq!(world.counts().since(&before).get("worker.dropped"), 0, "{shape:?}");
+        let handed: u64 = world.worker_counters().iter().map(|worker| worker.handed_over.get()).sum();
+        assert!(handed > 5, "queues know nothing of tenants: {handed} of {shape:?}");
     }
 }

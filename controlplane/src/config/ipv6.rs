@@ -35,20 +35,25 @@ pub(super) fn interface_address(node: &Node, problems: &mut Problems) -> Option<
         expected(WHAT, node, problems);
         return None;
     };
-    if network.ip().is_unicast_link_local() {
-        problems
-            .error(&node.at, format!("{} is link-local: tunnels and other networks cannot reach it", network.ip()))
-            .help("name a global or unique local address (RFC 4291, RFC 4193)");
-        return None;
-    }
+    peer(network.ip(), node, problems)?;
     if network.prefix() <= LONGEST_WITH_ANYCAST && network.ip() == network.network() {
         problems
             .error(&node.at, format!("{network} is the anycast address of all routers of its own subnet"))
             .help("name an address with bits behind its prefix length");
         return None;
     }
-    one_hosts(network.ip(), node, problems)?;
     Some(network)
+}
+
+/// An address that can be reached from other networks.
+pub(super) fn peer(address: Ipv6Addr, node: &Node, problems: &mut Problems) -> Option<Ipv6Addr> {
+    if address.is_unicast_link_local() {
+        problems
+            .error(&node.at, format!("{address} is link-local: tunnels and other networks cannot reach it"))
+            .help("name a global or unique local address (RFC 4291, RFC 4193)");
+        return None;
+    }
+    one_hosts(address, node, problems)
 }
 
 /// A next hop, which is often known by its link-local address.

@@ -148,7 +148,8 @@ fn tunnel(side: &RelaySide, relay: &RelayConfigModel, file: &TenantFile, key: &K
         (EndpointKind::Ipsec(own), None, Some(peer)) => TunnelKind::Ipsec(Box::new(ipsec::tunnel(side, file, own, peer)?)),
         _ => return None,
     };
-    let mtu = entry.mtu.value().copied().unwrap_or_else(|| ipsec::room(relay.port(endpoint.port).mtu, entry));
+    let port = relay.port(endpoint.port);
+    let mtu = entry.mtu.value().copied().unwrap_or_else(|| ipsec::room(port.mtu, port.address6.is_some(), entry));
     Some(Tunnel { name: key.name.clone(), endpoint: index, mtu, kind })
 }
 

@@ -1,6 +1,6 @@
 //! A tenant file: tree -> values with positions, before any reference is looked up.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 
@@ -65,7 +65,7 @@ pub(super) struct TunnelEntry {
 pub(super) struct WireGuardPeerEntry {
     pub(super) public_key: Field<[u8; 32]>,
     pub(super) preshared_key_file: Field<PathBuf>,
-    pub(super) endpoint_address: Field<SocketAddrV4>,
+    pub(super) endpoint_address: Field<SocketAddr>,
     pub(super) persistent_keepalive: Field<NonZeroU16>,
 }
 

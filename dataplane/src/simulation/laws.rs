@@ -55,6 +55,9 @@ impl World {
         if port == usize::from(ACCESS.0) {
             assert_eq!(header.vlan, Vlan::Untagged);
             assert_eq!(owners(payload).next(), None, "seed {seed}: payload in clear on the access line");
+            if header.ethertype == ethernet::IPV6 {
+                packets6::read6(payload).unwrap_or_else(|error| panic!("seed {seed}: {error}: {payload:02x?}"));
+            }
             return;
         }
         let of = |tenant: &&TenantConfig| {

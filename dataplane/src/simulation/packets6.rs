@@ -82,7 +82,10 @@ fn checksum(source: Ipv6Addr, destination: Ipv6Addr, next_header: u8, payload: &
     let len = u32::try_from(payload.len()).expect("short").to_be_bytes();
     let covered = [&source.octets()[..], &destination.octets(), &len, &[0, 0, 0, next_header], payload].concat();
     let words = covered.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));
-    let sum = words.fold(0, |sum: u32, word| (sum + word & 0xffff) + (sum + word >> 16));
+    let sum = words.fold(0, |sum: u32, word| {
+        let sum = sum + word;
+        (sum & 0xffff) + (sum >> 16)
+    });
     u16::try_from(!sum & 0xffff).expect("16 bits")
 }
 
@@ -123,6 +126,15 @@ pub fn read6(packet: &[u8]) -> Result<Seen6, String> {
         return Err("the checksum".into());
     }
     Ok(Seen6 { source, destination, next_header, hop_limit: packet[7], payload: payload.to_vec() })
+}
+
+/// The two ends and the payload of a sound UDP packet.
+#[must_use]
+pub fn datagram(packet: &[u8]) -> Option<(SocketAddrV6, SocketAddrV6, Vec<u8>)> {
+    let seen = read6(packet).ok().filter(|seen| seen.next_header == UDP)?;
+    let port = |at: usize| u16::from_be_bytes([seen.payload[at], seen.payload[at + 1]]);
+    let ends = (SocketAddrV6::new(seen.source, port(0), 0, 0), SocketAddrV6::new(seen.destination, port(2), 0, 0));
+    Some((ends.0, ends.1, seen.payload[8..].to_vec()))
 }
 
 #[cfg(test)]

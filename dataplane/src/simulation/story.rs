@@ -1,7 +1,7 @@
 //! What a test says to a world, and asks it.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
+use std::net::{Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use crate::counters::{PortShare, WorkerCounters};
@@ -100,6 +100,12 @@ impl World {
     pub fn relay(&self) -> SocketAddrV4 {
         let address = self.ports[usize::from(ACCESS.0)].address.expect("the access port has one");
         SocketAddrV4::new(address.ip(), listen().get())
+    }
+
+    /// The relay's IPv6 address on the access network, where it has one.
+    #[must_use]
+    pub fn relay6(&self) -> Option<Ipv6Addr> {
+        self.ports[usize::from(ACCESS.0)].address6.map(|address| address.ip())
     }
 
     /// The present moment.

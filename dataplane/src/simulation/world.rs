@@ -15,6 +15,7 @@ use crate::router_config::{PortConfig, RouterConfig, TenantConfig, TenantEntry, 
 use crate::simulation::cable::Cable;
 use crate::simulation::municipality::{ACCESS, office_key};
 use crate::simulation::office::{NO_UDP, Office};
+use crate::simulation::packets6;
 use crate::simulation::plan::{self, Plan};
 use crate::simulation::relay::{Dimensions, Relay};
 use crate::simulation::stations::{Cloud, answer_arp, answer_solicitation, frame, relay_mac};
@@ -258,11 +259,15 @@ impl World {
 
     fn stations_send(&mut self) -> bool {
         let mut frames = Vec::new();
-        let relay = self.relay();
+        let (relay, relay6) = (self.relay(), self.relay6());
         for office in &mut self.offices {
             for outgoing in office.outbox.drain(..) {
-                let (mac, packet) = (access_mac(*outgoing.source.ip()), outgoing.packet(*relay.ip()));
-                frames.push((ACCESS, frame(Vlan::Untagged, mac, relay_mac(ACCESS), ethernet::IPV4, &packet)));
+                let over_ipv6 = relay6.and_then(|relay| outgoing.packet6(relay));
+                let (mac, ethertype, packet) = match over_ipv6 {
+                    Some(packet) => (ACCESS_GATEWAY_MAC, ethernet::IPV6, packet),
+                    None => (access_mac(*outgoing.source.ip()), ethernet::IPV4, outgoing.packet(*relay.ip())),
+                };
+                frames.push((ACCESS, frame(Vlan::Untagged, mac, relay_mac(ACCESS), ethertype, &packet)));
             }
         }
         for cloud in &mut self.clouds {
@@ -341,7 +346,7 @@ impl World {
             let is_somebody = |address: Ipv6Addr| address == GATEWAY6 || address.segments()[..4] == [0x2001, 0xdb8, 0xc0, 0];
             match answer_solicitation(payload, header, ACCESS_GATEWAY_MAC, is_somebody) {
                 Some(answer) => self.inject(usize::from(ACCESS.0), answer),
-                None => self.strays6.push(payload.to_vec()),
+                None => self.arrive_over_ipv6(payload),
             }
             return;
         }
@@ -366,6 +371,15 @@ impl World {
         }
     }
 
+    fn arrive_over_ipv6(&mut self, packet: &[u8]) {
+        let datagram = packets6::datagram(packet);
+        let office = datagram.as_ref().and_then(|(_, to, _)| self.offices.iter().position(|office| office.outer6 == Some(*to)));
+        match (datagram, office) {
+            (Some((from, _, inside)), Some(office)) => self.arrive_at_office(office, from.port(), &inside),
+            _ => self.strays6.push(packet.to_vec()),
+        }
+    }
+
     fn arrive_at_office(&mut self, office: usize, from: u16, datagram: &[u8]) {
         if let Some(packet) = self.offices[office].receive(from, datagram) {
             self.judge_in_office(office, &packet);
@@ -386,6 +400,7 @@ impl World {
 fn queue_of(frame: &[u8], queues: usize) -> usize {
     let flow = match Ethernet::parse(frame) {
         Ok(header) if header.ethertype == ethernet::IPV4 => frame.get(header.header_len + 12..header.header_len + 24),
+        Ok(header) if header.ethertype == ethernet::IPV6 => frame.get(header.header_len + 8..header.header_len + 44),
         _ => None,
     };
     let hash = flow.unwrap_or_default().iter().fold(0_usize, |hash, byte| (hash ^ usize::from(*byte)).wrapping_mul(0x0100_0193));

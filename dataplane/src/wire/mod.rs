@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`ethernet`] | Ethernet with VLAN tags |
 //! | [`arp`] | ARP |
-//! | [`underlay`] | outer IPv4 and UDP |
+//! | [`underlay`], [`underlay6`] | outer IPv4 and UDP; outer IPv6 and UDP |
 //! | [`ecn`] | congestion marks across a tunnel |
 //! | [`checksum`] | the Internet checksum, whole and incremental |
 //! | [`inner`] | the IPv4 packet inside a tunnel or on a VLAN, read once and checked |
@@ -29,6 +29,7 @@ pub mod neighbor_discovery;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod underlay;
+pub mod underlay6;
 
 use std::net::Ipv4Addr;
 

@@ -13,23 +13,24 @@ use crate::packet::Packet;
 use crate::router_config::{PortId, Vlan, WorkerId};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, MacAddr};
-use crate::worker::classify::{Arrival, Origin};
+use crate::worker::classify::{Arrival, Envelope, Origin};
 use crate::worker::handoff::{Crossing, Heard};
 use crate::worker::handshakes::{Handshake, Named};
 use crate::worker::port::{self, Port};
+use crate::worker::source::Source;
 use crate::worker::{MOST_BATCHES, Worker};
 
 /// What the way in has learnt of a frame that another worker owns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ForeignOrigin {
     /// A tunnel's message, without its outer headers.
-    Tunnel { index: u32, source: SocketAddrV4, local: SocketAddrV4, ecn: u8 },
+    Tunnel { index: u32, envelope: Envelope },
     /// An ESP packet, without its outer headers; a source port of 0 says that there was no UDP.
     Esp { spi: u32, source: SocketAddrV4, ecn: u8 },
     /// An answer to a handshake, which the listener let through.
-    Response { index: u32, source: SocketAddrV4, local: SocketAddrV4 },
+    Response { index: u32, envelope: Envelope },
     /// A handshake that the listener let through; the public key that it names stands behind the message.
-    Initiation { source: SocketAddrV4, local: SocketAddrV4 },
+    Initiation { source: Source, local_port: u16 },
     /// A packet on a tenant's VLAN, without its Ethernet header.
     Vlan { vlan: Vlan, station: MacAddr },
     /// An ARP message on a tenant's VLAN, without its Ethernet header.
@@ -48,12 +49,12 @@ impl Worker {
 
     /// Give a handshake to the worker that owns the tenant with this public key.
     pub(super) fn hand_over_initiation(&mut self, to: WorkerId, handshake: Handshake, peer: &[u8; 32]) {
-        let Handshake { mut packet, port, source, local, .. } = handshake;
+        let Handshake { mut packet, port, source, local_port, .. } = handshake;
         let len = packet.len();
         let grown = packet.set_range(0, len + peer.len());
         debug_assert!(grown, "a handshake is short");
         packet.bytes_mut()[len..].copy_from_slice(peer);
-        self.hand_over(to, packet, port, ForeignOrigin::Initiation { source, local });
+        self.hand_over(to, packet, port, ForeignOrigin::Initiation { source: Source::of(source), local_port });
     }
 
     /// Push what is staged for the others.
@@ -116,9 +117,9 @@ impl Worker {
     }
 
     /// As `classify`, for a frame of which another worker has read what it could.
-    fn receive_crossing(&mut self, Crossing { packet, port: id, origin }: Crossing, now: Instant) -> Option<Arrival> {
+    fn receive_crossing(&mut self, Crossing { mut packet, port: id, origin }: Crossing, now: Instant) -> Option<Arrival> {
         match origin {
-            ForeignOrigin::Tunnel { index, source, local, ecn } => self.arrival_of_tunnel(id, local, index, source, ecn, packet),
+            ForeignOrigin::Tunnel { index, envelope } => self.arrival_of_tunnel(id, index, envelope, packet),
             ForeignOrigin::Esp { spi, source, ecn } => self.arrival_of_foreign_sa(id, spi, source, ecn, packet),
             ForeignOrigin::Vlan { vlan, station } => match self.attachments.get((id, vlan)) {
                 Some((tenant, attachment)) => Some(Arrival { packet, origin: Origin::Cloud { tenant, attachment, station } }),
@@ -138,24 +139,26 @@ impl Worker {
                 }
                 None
             }
-            ForeignOrigin::Response { index, source, local } => {
-                self.wait_for_turn(Handshake { packet, port: id, source, local, named: Named::Index(index) });
+            ForeignOrigin::Response { index, envelope: Envelope { source, local_port, .. } } => {
+                let source = source.address(&mut packet);
+                self.wait_for_turn(Handshake { packet, port: id, source, local_port, named: Named::Index(index) });
                 None
             }
-            ForeignOrigin::Initiation { source, local } => {
-                self.receive_initiation(id, source, local, packet);
+            ForeignOrigin::Initiation { source, local_port } => {
+                self.receive_initiation(id, source, local_port, packet);
                 None
             }
         }
     }
 
-    fn receive_initiation(&mut self, port: PortId, source: SocketAddrV4, local: SocketAddrV4, mut packet: Packet) {
+    fn receive_initiation(&mut self, port: PortId, source: Source, local_port: u16, mut packet: Packet) {
         let Some((message, peer)) = packet.bytes().split_last_chunk::<32>().map(|(message, peer)| (message.len(), *peer)) else {
             return self.drop_at_port(port, packet, DropReason::TunnelMessageMalformed);
         };
         let shortened = packet.set_range(0, message);
         debug_assert!(shortened, "shorter than it was");
-        self.wait_for_turn(Handshake { packet, port, source, local, named: Named::Peer(peer) });
+        let source = source.address(&mut packet);
+        self.wait_for_turn(Handshake { packet, port, source, local_port, named: Named::Peer(peer) });
     }
 
     /// Another worker got a message about neighbours on an access network: what it answered or asked is worth the same here.

@@ -1,7 +1,7 @@
 //! Arrivals go through their routes in vectors: some are opened, and while the last of them are, memory brings the sessions of the
 //! first. From here on each packet ends in exactly one place.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use crate::drop_reason::DropReason;
 use crate::packet::Packet;
@@ -96,7 +96,10 @@ impl Worker {
     fn open(&mut self, arrival: Arrival, now: Instant) -> Option<Open> {
         let Arrival { mut packet, origin } = arrival;
         match origin {
-            Origin::Office { key, endpoint, source, ecn } => self.open_message(key, endpoint, source, ecn, packet, now),
+            Origin::Office { key, endpoint, source, ecn } => {
+                let source = source.address(&mut packet);
+                self.open_message(key, endpoint, source, ecn, packet, now)
+            }
             Origin::Cloud { tenant, attachment, station } => match route::open_from_cloud(&mut packet) {
                 Ok(inner) => Some(Open { packet, inner, from: OpenFrom::Cloud { tenant, attachment, station: Some(station) }, hint: 0 }),
                 Err(reason) => {
@@ -112,7 +115,7 @@ impl Worker {
         &mut self,
         key: TunnelKey,
         at: EndpointId,
-        source: SocketAddrV4,
+        source: SocketAddr,
         ecn: u8,
         message: Packet,
         now: Instant,

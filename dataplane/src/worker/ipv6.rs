@@ -1,4 +1,5 @@
-//! IPv6 frames: the relay's own addresses answer neighbour discovery and echo requests. What else comes on a tenant's VLAN is refused.
+//! IPv6 frames: the relay's own addresses answer neighbour discovery and echo requests, and on access networks tunnels' messages come to
+//! them. What else comes on a tenant's VLAN is refused.
 
 use crate::drop_reason::DropReason;
 use crate::link::{DiscoveryOutcome, Interface, Ipv6Outcome};
@@ -8,11 +9,14 @@ use crate::tenant::Tenant;
 use crate::time::Instant;
 use crate::tunnel::TenantId;
 use crate::wire::ethernet::{self, MacAddr};
+use crate::wire::ipv6::Header;
 use crate::wire::neighbor_discovery::{Discovery, Kind};
-use crate::worker::classify::ECHOES;
+use crate::wire::underlay6;
+use crate::worker::classify::{Arrival, ECHOES, Envelope};
 use crate::worker::handoff::Heard;
 use crate::worker::ledger::Ledger;
 use crate::worker::port::{self, Port};
+use crate::worker::source::Source;
 use crate::worker::{LIVING, Worker};
 
 impl Worker {
@@ -38,21 +42,35 @@ impl Worker {
     }
 
     /// IPv6 on an access network.
-    pub(super) fn ipv6_from_access(&mut self, id: PortId, mut packet: Packet, station: MacAddr, now: Instant) {
+    pub(super) fn ipv6_from_access(&mut self, id: PortId, mut packet: Packet, station: MacAddr, now: Instant) -> Option<Arrival> {
         let ipv6 = self.access[usize::from(id.0)].as_ref().and_then(|interface| interface.ipv6.as_ref());
-        let Some(ipv6) = ipv6 else { return self.drop_at_port(id, packet, DropReason::Ipv6Unsupported) };
+        let Some(ipv6) = ipv6 else { return self.refuse(id, packet, DropReason::Ipv6Unsupported) };
         match ipv6.receive(&mut packet, station) {
+            Ok(Ipv6Outcome::ForUs(header)) => return self.message_over_ipv6(id, packet, &header, now),
             Ok(Ipv6Outcome::Discovery(message)) => self.discovery_from_access(id, packet, &message, station, now),
             Ok(Ipv6Outcome::EchoReply) if !self.echoes.take(ECHOES, now) => self.drop_at_port(id, packet, DropReason::HostEchoLimited),
             Ok(Ipv6Outcome::EchoReply) => {
-                let Some(interface) = &self.access[usize::from(id.0)] else {
-                    return self.drop_at_port(id, packet, DropReason::Ipv6Unsupported);
-                };
+                let Some(interface) = &self.access[usize::from(id.0)] else { return self.refuse(id, packet, DropReason::Ipv6Unsupported) };
                 port::reflect(&mut self.ports[usize::from(id.0)], interface, station, packet, ethernet::IPV6, &mut self.ledger);
             }
-            Ok(Ipv6Outcome::ForUs(_)) => self.drop_at_port(id, packet, DropReason::OuterProtocolUnsupported),
             Err(reason) => self.drop_at_port(id, packet, reason),
         }
+        None
+    }
+
+    /// A tunnel's message. There is no IPsec over IPv6.
+    fn message_over_ipv6(&mut self, id: PortId, mut packet: Packet, header: &Header, now: Instant) -> Option<Arrival> {
+        let datagram = match underlay6::parse(packet.bytes(), header) {
+            Ok(datagram) => datagram,
+            Err(reason) => return self.refuse(id, packet, reason),
+        };
+        let inside = packet.set_range(underlay6::HEADERS_LEN, datagram.payload_len);
+        debug_assert!(inside, "the payload lies inside the packet it was read from");
+        if self.ipsec_at[usize::from(id.0)].is_some() && matches!(datagram.destination_port, 500 | 4500) {
+            return self.refuse(id, packet, DropReason::NoListener);
+        }
+        let envelope = Envelope { source: Source::V6, local_port: datagram.destination_port, ecn: datagram.ecn };
+        self.classify_wireguard(id, envelope, packet, now)
     }
 
     /// As with ARP: each worker has neighbours of its own, and whoever hears of one tells the others.

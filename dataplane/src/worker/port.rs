@@ -1,6 +1,6 @@
 //! A port: the NIC, its transmit queue of this batch, and the way of a packet from its next hop onto the wire.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use rtrb::Consumer;
@@ -170,6 +170,32 @@ pub(super) fn deliver(
         Resolution::Full => ledger.dropped(packet, DropReason::NeighborTableFull, account.drops(port)),
         Resolution::Unresolved => {
             match interface.neighbors.hold(next_hop, packet) {
+                Some(displaced) => ledger.dropped(displaced, DropReason::NextHopUnresolved, account.drops(port)),
+                None => ledger.hold(),
+            }
+            send_probes(port, interface, ledger, now);
+        }
+    }
+}
+
+/// As [`deliver`], for an IPv6 packet.
+pub(super) fn deliver6(
+    port: &mut Port,
+    interface: &mut Interface,
+    next_hop: Ipv6Addr,
+    packet: Packet,
+    account: Account<'_>,
+    ledger: &mut Ledger,
+    now: Instant,
+) {
+    let Some(ipv6) = &mut interface.ipv6 else {
+        return ledger.dropped(packet, DropReason::NextHopUnresolved, account.drops(port));
+    };
+    match ipv6.neighbors.resolve(next_hop, now) {
+        Resolution::Known(station) => port.send(packet, interface, station, ethernet::IPV6, ledger),
+        Resolution::Full => ledger.dropped(packet, DropReason::NeighborTableFull, account.drops(port)),
+        Resolution::Unresolved => {
+            match ipv6.neighbors.hold(next_hop, packet) {
                 Some(displaced) => ledger.dropped(displaced, DropReason::NextHopUnresolved, account.drops(port)),
                 None => ledger.hold(),
             }

@@ -16,10 +16,20 @@ const ACCESS_NETWORK: [&str; 4] = ["2001:db8:c0::1", "fe80::7e", "2001:db8:c0::5
 
 impl Chaos {
     pub(crate) fn somebody_speaks_ipv6(&mut self) {
-        match self.random.random_range(0..3) {
+        match self.random.random_range(0..4) {
             0 => self.office_host_speaks_ipv6(),
             1 => self.neighbor_speaks(true),
-            _ => self.neighbor_speaks(false),
+            2 => self.neighbor_speaks(false),
+            _ => self.router_changes_its_family(),
+        }
+    }
+
+    /// A WireGuard router goes by IPv6 from now on, or by IPv4 again.
+    fn router_changes_its_family(&mut self) {
+        let name = self.one_of(&NAMES);
+        if self.world.relay6().is_some() && !self.world.office(name).is_ipsec() {
+            let ways = [None, Some(at6("[2001:db8:c0::10]:51820")), Some(at6("[2001:db8:77::7]:4444"))];
+            self.world.office(name).outer6 = self.one_of(&ways);
         }
     }
 

@@ -10,6 +10,7 @@ mod neighbor_discovery;
 mod relay_itself;
 mod translation;
 mod tunnels;
+mod underlay6;
 
 use dataplane::simulation::packets::{self, Seen};
 

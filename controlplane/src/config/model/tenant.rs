@@ -1,7 +1,7 @@
 //! One tenant: who it is, its tunnels and attachments.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 
@@ -108,7 +108,7 @@ pub enum TunnelKind {
         /// Read with [`super::keys::read_key`].
         preshared_key_file: Option<PathBuf>,
         /// The municipal router's fixed address, to which the relay may initiate.
-        endpoint_address: Option<SocketAddrV4>,
+        endpoint_address: Option<SocketAddr>,
         /// Seconds.
         persistent_keepalive: Option<NonZeroU16>,
     },

@@ -79,3 +79,32 @@ fn gateways_that_lead_nowhere_and_addresses_that_stand_alone() {
     let without_ipv4 = Fixture::new().edit(RELAY, "{interface: ens5}", "{interface: ens5, address6: '2001:db8::1/64'}").problems();
     assert_eq!(without_ipv4, ["error: relay.yaml:4:36 ports.aws.address6: an IPv6 address on a port without an IPv4 one"]);
 }
+
+#[test]
+fn a_router_with_an_ipv6_address_needs_a_port_with_one() {
+    let with = |address: &str, fixture: Fixture| fixture.edit(CHUO, "bhs=", &format!("bhs=, endpoint_address: '{address}'")).problems();
+    let place = "error: tenants/chuo.yaml:4:117 tunnels.main.wireguard.endpoint_address:";
+    let both = || access("address6: '2001:db8::1/64'");
+    assert_eq!(with("[2001:db8:7::7]:51820", both()), NOTHING);
+    assert_eq!(with("198.51.100.7:51820", both()), NOTHING);
+    let lonely = "[2001:db8:7::7]:51820 is an IPv6 address, and the endpoint's port has none";
+    assert_eq!(with("[2001:db8:7::7]:51820", Fixture::new()), [format!("{place} {lonely}")]);
+    assert_eq!(with("[2001:db8::1]:51820", both()), [format!("{place} [2001:db8::1]:51820 is the relay's own address")]);
+    let link_local = "fe80::7 is link-local: tunnels and other networks cannot reach it";
+    assert_eq!(with("[fe80::7]:51820", both()), [format!("{place} {link_local}")]);
+    let expected = "expected an address with a port such as \"198.51.100.7:51820\" or \"[2001:db8::7]:51820\", found `2001:db8::7`";
+    assert_eq!(with("2001:db8::7", both()), [format!("{place} {expected}")]);
+}
+
+/// The router may change from one family to the other at any time.
+#[test]
+fn the_longer_headers_of_ipv6_leave_a_tunnel_twenty_bytes_less() {
+    let mtu = |fixture: &Fixture| fixture.load(Purpose::Check).relay.expect("sound").tenant("131024-chuo").expect("there").tunnels[0].mtu;
+    assert_eq!(mtu(&Fixture::new()), 1_440);
+    assert_eq!(mtu(&access("address6: '2001:db8::1/64'")), 1_420);
+    let explicit =
+        |mtu: u16| access("address6: '2001:db8::1/64'").edit(CHUO, "{endpoint: tokyo-a,", &format!("{{endpoint: tokyo-a, mtu: {mtu},"));
+    assert_eq!(explicit(1_420).problems(), NOTHING);
+    let found = explicit(1_421).problems();
+    assert_eq!(found, ["error: tenants/chuo.yaml:4:34 tunnels.main.mtu: a tunnel MTU of 1421 does not fit the endpoint's port"]);
+}

@@ -12,7 +12,7 @@ use super::super::scalars::short;
 use super::super::tree::Key;
 use super::super::{RelaySide, resolve};
 use super::{
-    LARGEST_ESP_OVERHEAD_BYTES, RelayNames, SMALLEST_TUNNEL_MTU_BYTES, Tenants, WIREGUARD_OVERHEAD_BYTES, check_unique, clouds, relay_ipsec,
+    LARGEST_ESP_OVERHEAD_BYTES, RelayNames, SMALLEST_TUNNEL_MTU_BYTES, Tenants, check_unique, clouds, relay_ipsec, wireguard_overhead_bytes,
 };
 
 pub(super) fn check(side: &RelaySide, names: &RelayNames<'_>, problems: &mut Problems) {
@@ -83,9 +83,11 @@ fn check_endpoint_port(entry: &EndpointEntry, names: &RelayNames<'_>, problems: 
             .error(&name.at, format!("port `{}` has no address for tunnels to end at", name.value))
             .help("add `address: ADDRESS/LENGTH` (and `gateway`) to the port");
     }
-    let (kind, overhead) = match entry.ipsec.is_absent() {
-        true => ("WireGuard over IPv4", WIREGUARD_OVERHEAD_BYTES),
-        false => ("ESP in UDP", LARGEST_ESP_OVERHEAD_BYTES),
+    let over_ipv6 = !port.address6.is_absent();
+    let (kind, overhead) = match (entry.ipsec.is_absent(), over_ipv6) {
+        (true, false) => ("WireGuard over IPv4", wireguard_overhead_bytes(false)),
+        (true, true) => ("WireGuard over IPv6", wireguard_overhead_bytes(true)),
+        (false, _) => ("ESP in UDP", LARGEST_ESP_OVERHEAD_BYTES),
     };
     let needed = SMALLEST_TUNNEL_MTU_BYTES + overhead;
     if let (Some(mtu), Some(given)) = (resolve::port_mtu(port), port.mtu.given())
