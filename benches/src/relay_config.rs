@@ -69,6 +69,7 @@ pub(crate) fn tenant(number: usize, tunnel: TunnelKind, limits: Limits) -> Tenan
             vlan: vlan(number),
             address,
             gateway: CLOUD_GATEWAY,
+            address6: None,
             mtu: MTU,
         }],
         services: vec![ServiceConfig {
@@ -96,6 +97,8 @@ pub(crate) fn router_config(endpoint: EndpointKind, tenants: Vec<TenantEntry>) -
         name: name.into(),
         address: access.then(|| network("192.0.2.1/24")),
         gateway: access.then_some(ACCESS_GATEWAY),
+        address6: None,
+        gateway6: None,
         mtu: MTU,
         counters: Arc::default(),
     };

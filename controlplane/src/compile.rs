@@ -117,6 +117,8 @@ fn port_config(port: &Port) -> compiled::PortConfig {
         name: port.name.as_str().into(),
         address: port.address,
         gateway: port.gateway,
+        address6: port.address6,
+        gateway6: port.gateway6,
         mtu: port.mtu,
         counters: Arc::default(),
     }
@@ -174,7 +176,7 @@ fn tunnel_config(tunnel: &crate::config::Tunnel, keys: &Keys) -> compiled::Tunne
             compiled::TunnelKind::WireGuard {
                 public_key: *public_key,
                 preshared_key: preshared_key_file.as_deref().map(|path| keys.wireguard(path)),
-                peer_address: endpoint_address.map(Into::into),
+                peer_address: *endpoint_address,
                 persistent_keepalive: *persistent_keepalive,
             }
         }
@@ -193,6 +195,7 @@ fn attachment_config(model: &RelayConfigModel, attachment: &Attachment) -> compi
         },
         address: attachment.address,
         gateway: attachment.gateway,
+        address6: attachment.address6,
         mtu: match attachment.vlan {
             Vlan::Single(_) => model.port(attachment.port).mtu,
             // Interfaces grant room for one tag at most: two take their 8 bytes from the packet.

@@ -23,6 +23,8 @@ pub fn router(tenants: impl IntoIterator<Item = TenantConfig>) -> RouterConfig {
         name: "access".into(),
         address: Some("192.0.2.1/24".parse().expect("a prefix")),
         gateway: None,
+        address6: None,
+        gateway6: None,
         mtu: 1500,
         counters: Arc::default(),
     };
@@ -55,6 +57,7 @@ pub fn tenant(name: &str) -> TenantConfig {
             vlan: Vlan::Single(VlanId::new(2101).expect("usable")),
             address: prefix("10.254.1.2/30"),
             gateway: [10, 254, 1, 1].into(),
+            address6: None,
             mtu: 1500,
         }],
         services: vec![ServiceConfig {
@@ -182,7 +185,7 @@ fn neighbor_row(tenant: &Arc<str>) -> NeighborRow {
         port: "access".into(),
         vlan: Vlan::Single(VlanId::new(2101).expect("usable")),
         tenant: Some(Arc::clone(tenant)),
-        address: [10, 254, 1, 1].into(),
+        address: std::net::IpAddr::from([10, 254, 1, 1]),
         mac: Some([2, 0, 0, 0, 0, 1]),
         state: "reachable",
         age: Some(Duration::from_secs(5)),

@@ -89,16 +89,20 @@ drop_reasons! {
         EthernetMalformed = "ethernet_malformed": "The frame is too short for its Ethernet header or tags.",
         EthernetSourceInvalid = "ethernet_source_invalid": "The source MAC address is a group address or the relay's own.",
         EthernetNotForUs = "ethernet_not_for_us": "The destination MAC address is another station's.",
-        EtherTypeUnsupported = "ethertype_unsupported": "Neither IPv4 nor ARP.",
-        Ipv6Unsupported = "ipv6_unsupported": "IPv6 is not supported yet.",
+        EtherTypeUnsupported = "ethertype_unsupported": "Neither IPv4, IPv6 nor ARP.",
+        Ipv6Unsupported = "ipv6_unsupported": "IPv6 on a port where the relay has no IPv6 address; add `address6` to the port in relay.yaml.",
         VlanTagInvalid = "vlan_tag_invalid": "VLAN id 0 or 4095, an unknown tag order, or more than two tags.",
         VlanUnknown = "vlan_unknown": "No attachment of this port has this VLAN.",
         UntaggedUnexpected = "untagged_unexpected": "An untagged frame on a port that only carries VLANs.",
         ArpMalformed = "arp_malformed": "An ARP message that is not Ethernet/IPv4 or claims impossible addresses.",
         ArpNotForUs = "arp_not_for_us": "ARP for or from an address that is nobody's here.",
         ArpConflict = "arp_conflict": "Another station claims one of the relay's addresses: look for a duplicate address.",
+        NdMalformed = "nd_malformed": "A message of IPv6's neighbour discovery that RFC 4861 tells to discard, or that speaks for another station than its sender.",
+        NdNotForUs = "nd_not_for_us": "Neighbour discovery for or from an address that is nobody's here.",
+        NdRefused = "nd_refused": "A router's advertisement or solicitation, or a redirect, which the relay never believes.",
+        NdConflict = "nd_conflict": "Another station claims the relay's IPv6 address: look for a duplicate address.",
         NeighborTableFull = "neighbor_table_full": "The attachment's neighbour table is full.",
-        NextHopUnresolved = "next_hop_unresolved": "The next hop has not answered ARP; compare gateway and VLAN with the circuit (`chukei show neighbors`).",
+        NextHopUnresolved = "next_hop_unresolved": "The next hop has not answered ARP or neighbour discovery; compare gateway and VLAN with the circuit (`chukei show neighbors`).",
     }
     Underlay {
         OuterMalformed = "outer_malformed": "A broken outer IPv4 or UDP header.",
@@ -130,7 +134,7 @@ drop_reasons! {
         TunnelPeerAddressUnknown = "tunnel_peer_address_unknown": "The municipality's router has never been heard, so its address is unknown.",
         EspSpiUnknown = "esp_spi_unknown": "No SA has this SPI: the peer still uses one from before a restart, a rekey or a reload.",
         TunnelSelectorMismatch = "tunnel_selector_mismatch": "The packet is outside the traffic selectors of its SA; compare the networks on the municipality's router with `office` and `services` in the tenant file.",
-        TunnelNextHeaderUnsupported = "tunnel_next_header_unsupported": "Something else than IPv4 inside ESP: the peer uses transport mode or IPv6; set it to tunnel mode with IPv4.",
+        TunnelNextHeaderUnsupported = "tunnel_next_header_unsupported": "Something else than an IP packet inside ESP: the peer uses transport mode; set it to tunnel mode with IPv4.",
         EspPaddingInvalid = "esp_padding_invalid": "An authenticated ESP packet whose padding is not that of RFC 4303: the peer's ESP is broken.",
         EspDummy = "esp_dummy": "Dummy traffic inside ESP (next header 59), which hides how much a peer has to say: nothing is lost.",
         IkePuntLimited = "ike_punt_limited": "More IKE messages from one source, or in all, than are looked at; the peers try again by themselves.",
@@ -139,7 +143,7 @@ drop_reasons! {
     }
     Inner {
         InnerMalformed = "inner_malformed": "A broken inner IPv4 or transport header, or lengths that disagree.",
-        InnerNotIpv4 = "inner_not_ipv4": "The inner packet is not IPv4 (IPv6 is not supported yet).",
+        InnerNotIpv4 = "inner_not_ipv4": "The inner packet is neither IPv4 nor IPv6.",
         InnerChecksumInvalid = "inner_checksum_invalid": "The inner IPv4 header checksum is wrong.",
         InnerOptions = "inner_options": "Inner IPv4 options, source routes among them, are refused.",
         InnerFragment = "inner_fragment": "A fragment for one of the relay's own addresses, which puts none together.",
@@ -156,6 +160,7 @@ drop_reasons! {
     }
     Policy {
         SourceNotAdmitted = "source_not_admitted": "The inner source is in none of the tenant's office prefixes.",
+        Ipv6Refused = "ipv6_refused": "IPv6 inside, from the office or on the tenant's VLAN, which `ipv6: refuse` in the tenant file refuses; let the host use IPv4.",
         ConventionalLgwan = "conventional_lgwan": "Conventional LGWAN traffic (従来のLGWAN通信) does not enter the relay.",
         DestinationUnknown = "destination_unknown": "No service of the tenant has this destination; name it under `services` in the tenant file.",
         ServicePortClosed = "service_port_closed": "The destination is a service, but this protocol or port is not opened; add it to the service's `allow`.",

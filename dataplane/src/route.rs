@@ -10,7 +10,7 @@
 //! `Err(DropReason)` and nothing else; frames are the worker's, a route never owns one. A fragment comes here with the ports of its
 //! datagram, and a packet that is too big once more in pieces: `worker/fragments.rs` sees to both.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use ipnetwork::Ipv4Network;
 
@@ -72,7 +72,7 @@ pub enum Opened {
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
     /// Where it came from.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// ECN bits of the outer header.
     pub ecn: u8,
     /// The UDP payload.
@@ -219,7 +219,7 @@ fn decapsulate(
     now: Instant,
 ) -> Result<Content, DropReason> {
     let slot = &mut tenant.tunnels[usize::from(tunnel.0)];
-    let done = slot.tunnel.decapsulate(datagram.payload, SocketAddr::V4(datagram.source), out.spare_mut(), now)?;
+    let done = slot.tunnel.decapsulate(datagram.payload, datagram.source, out.spare_mut(), now)?;
     *news = TunnelNews { peer_moved: done.peer_moved, handshake_completed: done.handshake_completed };
     if let Content::Inner { len } | Content::Reply { len } = done.content
         && !out.set_range(0, len)

@@ -3,12 +3,12 @@
 //! Everything is named by small numbers that index the vectors here, so that nothing has to be looked up by name on a packet's
 //! way. The control plane has validated it all; what a type can rule out is ruled out by the type.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::counters::{PortCounters, TenantCounters, TunnelCounters};
@@ -71,6 +71,10 @@ pub struct PortConfig {
     pub address: Option<Ipv4Network>,
     /// Next hop towards municipalities outside that prefix.
     pub gateway: Option<Ipv4Addr>,
+    /// The relay's own IPv6 address and its prefix, beside the other one.
+    pub address6: Option<Ipv6Network>,
+    /// Next hop towards everything outside that prefix.
+    pub gateway6: Option<Ipv6Addr>,
     /// Largest IP packet on this port.
     pub mtu: u16,
     /// The port's counters.
@@ -279,6 +283,8 @@ pub struct AttachmentConfig {
     pub address: Ipv4Network,
     /// Next hop towards everything outside that prefix.
     pub gateway: Ipv4Addr,
+    /// The relay's own IPv6 address on the VLAN, with its prefix; only itself is to be reached there.
+    pub address6: Option<Ipv6Network>,
     /// Largest IP packet, in bytes: the port's.
     pub mtu: u16,
 }

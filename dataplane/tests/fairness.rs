@@ -19,7 +19,7 @@ const SERVED: usize = 32;
 /// Ten times as much.
 const FLOOD: usize = 10 * SERVED;
 /// NICs whose rings hold a flood, and memory for queues.
-const ROOMY: Dimensions = Dimensions { frames: 8_192, ring: 1_024, mtu: 1_500, workers: 1, queues: 1 };
+const ROOMY: Dimensions = Dimensions { frames: 8_192, ring: 1_024, mtu: 1_500, workers: 1, queues: 1, ipv6: false };
 
 fn world(seed: u64, tenants: impl IntoIterator<Item = TenantConfig>) -> World {
     let mut world = World::cold(seed, tenants, ROOMY);

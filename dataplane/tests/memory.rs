@@ -32,7 +32,7 @@ fn resident() -> usize {
 
 fn port(name: &str, address: Option<&str>) -> PortConfig {
     let (address, gateway) = (address.map(network), address.map(|_| ip("192.0.2.254")));
-    PortConfig { name: name.into(), address, gateway, mtu: 1_500, counters: Arc::default() }
+    PortConfig { name: name.into(), address, gateway, address6: None, gateway6: None, mtu: 1_500, counters: Arc::default() }
 }
 
 /// Two tunnels, as a body of some size has them, and room for 20,000 sessions.

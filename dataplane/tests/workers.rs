@@ -6,13 +6,15 @@ use dataplane::router_config::{TenantConfig, TrafficClass, Vlan, WorkerId};
 use dataplane::simulation::municipality::{ACCESS, AWS};
 use dataplane::simulation::packets::{self, udp};
 use dataplane::simulation::stations::{frame, relay_mac};
-use dataplane::simulation::{Counts, Dimensions, Owner, World, at, ipsec_municipality, municipality};
+use dataplane::simulation::{Counts, Dimensions, Owner, World, at, at6, ipsec_municipality, municipality};
 use dataplane::time::Duration;
 use dataplane::wire::ethernet::{self, MacAddr};
 use dataplane::worker::steering;
 
 use TrafficClass::MyNumber;
 
+/// A station of a cloud.
+const STATION: MacAddr = MacAddr([6, 6, 6, 6, 6, 6]);
 /// (workers, queues): no queue for the second; a queue each; more queues than workers; a third worker without a queue.
 const SHAPES: [(usize, usize); 4] = [(2, 1), (2, 2), (2, 4), (3, 2)];
 
@@ -143,6 +145,38 @@ fn every_ipsec_tenant_is_served_whatever_queue_its_frames_arrive_at() {
     }
 }
 
+/// An IPv6 frame on a VLAN is counted by the owner of its tenant, whatever queue it arrives at, and told to nobody.
+#[test]
+fn ipv6_on_a_vlan_is_refused_by_its_tenants_owner() {
+    for (seed, shape) in (930..).zip(SHAPES) {
+        let (mut world, names) = world_of(seed, shape);
+        for name in &names {
+            let frame = frame(world.cloud(name).vlan, STATION, MacAddr([0x33, 0x33, 0, 0, 0, 1]), ethernet::IPV6, &request(name, 40_000));
+            let before = world.counts();
+            world.inject(usize::from(AWS.0), frame.clone());
+            world.settle();
+            let expected = Counts::new().frame("aws", frame.len()).lost(name, DropReason::Ipv6Refused);
+            assert_eq!(without_workers(&world.counts().since(&before)), without_workers(&expected), "{name} of {shape:?}");
+        }
+    }
+}
+
+/// Each worker has IPv6 neighbours of its own on the access network, and what one of them is told they all know: nobody takes the answer to
+/// another's question for a lie.
+#[test]
+fn an_answer_to_any_workers_solicitation_is_good_for_all() {
+    for (seed, shape) in (940..).zip(SHAPES) {
+        let (names, dimensions) = (one_for_each(shape.0), Dimensions { ipv6: true, ..dimensions(shape) });
+        let tenants = (2_101u16..).zip(&names).map(|(vlan, name)| municipality(name, vlan));
+        let mut world = World::with(seed, tenants, dimensions);
+        world.run(Duration::from_secs(1));
+        let before = world.counts();
+        assert_eq!((before.get("access.drops.nd_not_for_us"), before.get("access.drops.nd_conflict")), (0, 0), "{shape:?}");
+        world.run(Duration::from_secs(10));
+        assert_eq!(world.counts().since(&before).get("access.transmitted.packets"), 0, "{shape:?}: they all know the gateway");
+    }
+}
+
 /// A cut-off takes effect at each tenant's owner.
 #[test]
 fn a_tenant_of_any_worker_is_cut_off_and_opened_again() {
@@ -266,5 +300,37 @@ fn a_minute_of_one_way_load_starves_no_free_list() {
         for (lowest, at_rest) in lowest.iter().zip(&at_rest) {
             assert!(lowest + 200 >= *at_rest, "{shape:?}: a free list sank from {at_rest} to {lowest}");
         }
+    }
+}
+
+/// A message over IPv6 finds its tenant's owner from whatever queue, and the owner still knows where it came from.
+#[test]
+fn every_tenant_is_served_over_ipv6_whatever_queue_its_frames_arrive_at() {
+    for (seed, shape) in (950..).zip(SHAPES) {
+        let (names, dimensions) = (one_for_each(shape.0), Dimensions { ipv6: true, ..dimensions(shape) });
+        let tenants = (2_101u16..).zip(&names).map(|(vlan, name)| municipality(name, vlan));
+        let mut world = World::cold(seed, tenants, dimensions);
+        for (number, name) in names.iter().enumerate() {
+            world.office(name).outer6 = Some(at6(&format!("[2001:db8:{number}::10]:51820")));
+        }
+        world.bring_up();
+        world.run(Duration::from_secs(1));
+        let before = world.counts();
+        for port in 40_000..40_020 {
+            for (number, name) in names.iter().enumerate() {
+                // Behind a NAT that gives it another port each time.
+                world.office(name).outer6 = Some(at6(&format!("[2001:db8:{number}::10]:{port}")));
+                world.office(name).send(&request(name, port));
+                world.settle();
+                let seen = packets::read(&world.cloud(name).received()[0]).expect("sound");
+                let answer = udp(seen.destination, seen.source, &seen.payload);
+                world.cloud(name).send(&answer);
+                world.settle();
+                assert_eq!(world.office(name).received().len(), 1, "{name} of {shape:?}");
+            }
+        }
+        assert_eq!(world.counts().since(&before).get("worker.dropped"), 0, "{shape:?}");
+        let handed: u64 = world.worker_counters().iter().map(|worker| worker.handed_over.get()).sum();
+        assert!(handed > 5, "queues know nothing of tenants: {handed} of {shape:?}");
     }
 }

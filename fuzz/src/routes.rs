@@ -10,6 +10,7 @@ use std::num::NonZeroU16;
 use dataplane::router_config::{RuleState, TenantConfig, Vlan, VlanId};
 use dataplane::simulation::canary::owners;
 use dataplane::simulation::municipality::{ACCESS, nonzero};
+use dataplane::simulation::packets6::network6;
 use dataplane::simulation::stations::{frame, relay_mac};
 use dataplane::simulation::{Counts, Dimensions, World, ipsec_municipality, municipality, packets};
 use dataplane::time::Duration;
@@ -28,13 +29,16 @@ fn tenant(which: usize) -> TenantConfig {
     let make = if which == 1 { ipsec_municipality } else { municipality };
     let mut tenant = make(NAMES[which], [2_101, 2_102, 2_103][which]);
     tenant.limits.sessions = nonzero(16);
+    tenant.attachments[0].address6 = Some(network6("fd00:1::2/64"));
     tenant
 }
 
 /// How the world is, and what happens in it.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
-    let dimensions = Dimensions { frames: if input.u8() & 1 == 0 { 512 } else { 192 }, ring: 16, ..Dimensions::default() };
+    let shape = input.u8();
+    let frames = if shape & 1 == 0 { 512 } else { 192 };
+    let dimensions = Dimensions { frames, ring: 16, ipv6: shape & 2 != 0, ..Dimensions::default() };
     let mut world = World::with(1, (0..NAMES.len()).map(tenant), dimensions);
     world.hosts_err = true;
     let mut life = Life { world, seen: Vec::new() };

@@ -1,7 +1,7 @@
 //! What a municipality looks like: addresses, rules and keys, and the YAML that says so.
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use controlplane::demo::vlan::VlanTag;
 use ipnetwork::Ipv4Network;
@@ -10,6 +10,8 @@ use crate::keys::{KeyPair, preshared_key};
 
 /// The relay's address on the access network; all municipal routers have it as their endpoint.
 pub const RELAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// Its IPv6 address there, where it has one.
+pub const RELAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc0, 0, 0, 0, 0, 1);
 /// The relay's WireGuard port.
 pub const LISTEN: u16 = 51820;
 /// Who the relay says it is on its IPsec endpoint.

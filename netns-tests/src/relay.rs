@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::keys::write_secret;
-use crate::plan::{LISTEN, Municipality, RELAY, RELAY_IDENTITY};
+use crate::plan::{LISTEN, Municipality, RELAY, RELAY_IDENTITY, RELAY6};
 use crate::process::{Running, children, eventually, output, text_of, wait_until};
 use crate::topology::{ACCESS_PORT, CLOUD_PORT, Lab};
 
@@ -96,6 +96,15 @@ impl Files {
     pub fn with_workers(self, workers: usize) -> Self {
         let yaml = fs::read_to_string(&self.relay_yaml).expect("relay.yaml");
         fs::write(&self.relay_yaml, format!("{yaml}workers: {workers}\n")).expect("write relay.yaml");
+        self
+    }
+
+    /// Have the relay's access port speak IPv6, too.
+    #[must_use]
+    pub fn with_ipv6(self) -> Self {
+        let yaml = fs::read_to_string(&self.relay_yaml).expect("relay.yaml");
+        let ipv6 = format!("gateway: 192.0.2.254, address6: \"{RELAY6}/64\", gateway6: \"fe80::fe\"");
+        fs::write(&self.relay_yaml, yaml.replace("gateway: 192.0.2.254", &ipv6)).expect("write relay.yaml");
         self
     }
 

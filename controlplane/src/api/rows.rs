@@ -1,6 +1,6 @@
 //! What the API answers, as both of its ends know it. Moments are RFC 3339; ages are for tables to compute.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -193,7 +193,7 @@ pub struct NeighborRow {
     /// Tenant; none on an access port.
     pub tenant: Option<String>,
     /// Address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// MAC address, once resolved.
     pub mac: Option<String>,
     /// `reachable`, `probing`, `incomplete` or `failed`.

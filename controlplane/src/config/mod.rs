@@ -13,6 +13,7 @@ mod distinguished_name;
 mod esp_size;
 mod fields;
 mod ipsec_fields;
+mod ipv6;
 mod key_store;
 pub mod keys;
 mod loader;

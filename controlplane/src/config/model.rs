@@ -5,12 +5,12 @@ mod ipsec;
 mod rules;
 mod tenant;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 
 pub use ipsec::*;
 pub use rules::*;
@@ -78,6 +78,9 @@ pub struct Port {
     /// The relay's own untagged address; always there when an endpoint stands on the port.
     pub address: Option<Ipv4Network>,
     pub gateway: Option<Ipv4Addr>,
+    /// The relay's own IPv6 address beside the other one.
+    pub address6: Option<Ipv6Network>,
+    pub gateway6: Option<Ipv6Addr>,
     /// Largest IP packet in bytes, without Ethernet header and tags.
     pub mtu: u16,
     pub driver: Driver,

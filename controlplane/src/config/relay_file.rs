@@ -1,14 +1,15 @@
 //! The relay file: tree -> values with positions, before any reference is looked up.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 
 use super::bit_rate::bit_rate;
 use super::fields::{Field, Listed, MapReader, Spanned, each, entries, expected, one_or_many};
 use super::ipsec_fields::{self, IpsecEndpointEntry};
+use super::ipv6;
 use super::model::{CryptoPolicy, Driver, Hardening, Role};
 use super::problem::{Problems, quoted};
 use super::scalars::{self, identifier, integer, prefix};
@@ -53,6 +54,8 @@ pub(super) struct PortEntry {
     pub(super) interface: Field<String>,
     pub(super) address: Field<Ipv4Network>,
     pub(super) gateway: Field<Ipv4Addr>,
+    pub(super) address6: Field<Ipv6Network>,
+    pub(super) gateway6: Field<Ipv6Addr>,
     pub(super) mtu: Field<u16>,
     pub(super) driver: Field<Driver>,
 }
@@ -153,6 +156,8 @@ fn ports(node: &Node, problems: &mut Problems) -> Option<Listed<(Key, PortEntry)
             interface: map.required("interface", problems, interface),
             address: map.optional("address", problems, scalars::interface_address),
             gateway: map.optional("gateway", problems, scalars::ipv4),
+            address6: map.optional("address6", problems, ipv6::interface_address),
+            gateway6: map.optional("gateway6", problems, ipv6::gateway),
             mtu: map.optional("mtu", problems, integer("the MTU in bytes", PORT_MTU_BYTES)),
             driver: map.optional("driver", problems, scalars::driver),
         };

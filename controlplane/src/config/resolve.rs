@@ -56,6 +56,8 @@ fn port(key: &Key, entry: &PortEntry) -> Option<Port> {
         interface: entry.interface.value()?.clone(),
         address: entry.address.value().copied(),
         gateway: entry.gateway.value().copied(),
+        address6: entry.address6.value().copied(),
+        gateway6: entry.gateway6.value().copied(),
         mtu: port_mtu(entry)?,
         driver: entry.driver.value().copied().unwrap_or_default(),
     })
@@ -109,6 +111,7 @@ pub(super) fn tenant(side: &RelaySide, relay: &RelayConfigModel, file: &TenantFi
         sources: file.source.entries().iter().map(|entry| sources(clouds, entry)).collect::<Option<Vec<_>>>()?.concat(),
         callbacks: file.callbacks.entries().iter().map(|entry| callback(clouds, &entry.value)).collect::<Option<_>>()?,
         limits: limits(file),
+        ipv6: file.ipv6.value().copied().unwrap_or_default(),
         rate: Rate {
             guaranteed: rate.and_then(|rate| rate.guaranteed.value().copied()),
             ceiling: rate.and_then(|rate| rate.ceiling.value().copied()),
@@ -146,7 +149,8 @@ fn tunnel(side: &RelaySide, relay: &RelayConfigModel, file: &TenantFile, key: &K
         (EndpointKind::Ipsec(own), None, Some(peer)) => TunnelKind::Ipsec(Box::new(ipsec::tunnel(side, file, own, peer)?)),
         _ => return None,
     };
-    let mtu = entry.mtu.value().copied().unwrap_or_else(|| ipsec::room(relay.port(endpoint.port).mtu, entry));
+    let port = relay.port(endpoint.port);
+    let mtu = entry.mtu.value().copied().unwrap_or_else(|| ipsec::room(port.mtu, port.address6.is_some(), entry));
     Some(Tunnel { name: key.name.clone(), endpoint: index, mtu, kind })
 }
 
@@ -167,6 +171,7 @@ fn attachment(side: &RelaySide, key: &Key, entry: &CloudEntry) -> Option<Attachm
         vlan: *entry.vlan.value()?,
         address: *entry.address.value()?,
         gateway: *entry.gateway.value()?,
+        address6: entry.address6.value().copied(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Single values: text -> types. Each function adds a problem and answers `None` when it cannot.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use ipnetwork::Ipv4Network;
 use time::{Date, Month};
 
 use super::fields::{expected, help_for_unknown};
+use super::ipv6;
 use super::model::{Allow, Class, Driver, Filtering, PortMapping, Redundancy};
 use super::problem::{Problems, quoted};
 use super::tree::{Node, Value};
@@ -240,14 +241,18 @@ pub(super) fn socket_address(node: &Node, problems: &mut Problems) -> Option<Soc
     address
 }
 
-pub(super) fn peer_address(node: &Node, problems: &mut Problems) -> Option<SocketAddrV4> {
-    const WHAT: &str = "an IPv4 address with a port such as \"198.51.100.7:51820\"";
+/// Of either family.
+pub(super) fn peer_address(node: &Node, problems: &mut Problems) -> Option<SocketAddr> {
+    const WHAT: &str = "an address with a port such as \"198.51.100.7:51820\" or \"[2001:db8::7]:51820\"";
     let text = text(WHAT, node, problems)?;
-    let Some(address) = text.parse().ok().filter(|address: &SocketAddrV4| address.port() != 0) else {
+    let Some(address) = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0) else {
         expected(WHAT, node, problems);
         return None;
     };
-    routable(Ipv4Network::from(*address.ip()), node, problems)?;
+    match address {
+        SocketAddr::V4(address) => routable(Ipv4Network::from(*address.ip()), node, problems).map(|_| ())?,
+        SocketAddr::V6(address) => ipv6::peer(*address.ip(), node, problems).map(|_| ())?,
+    }
     Some(address)
 }
 

@@ -1,16 +1,17 @@
 //! A tenant file: tree -> values with positions, before any reference is looked up.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use time::Date;
 
 use super::bit_rate::bit_rate;
 use super::fields::{Field, Listed, MapReader, Spanned, each, entries, expected, help_for_unknown, one_or_many};
 use super::ipsec_fields::{self, IpsecPeerEntry};
-use super::model::{Allow, Class, CryptoPolicy, Filtering, Redundancy, Vlan};
+use super::ipv6;
+use super::model::{Allow, Class, CryptoPolicy, Filtering, Ipv6Inside, Redundancy, Vlan};
 use super::problem::{At, Problems, quoted};
 use super::relay_file::named;
 use super::scalars::{self, identifier, integer, ipv4, name, prefix};
@@ -47,6 +48,7 @@ pub(super) struct TenantFile {
     pub(super) crypto_policy: Field<CryptoPolicy>,
     /// Of services that name none.
     pub(super) filtering: Field<Filtering>,
+    pub(super) ipv6: Field<Ipv6Inside>,
     /// The tunnel to use first.
     pub(super) prefer: Field<String>,
     pub(super) redundancy: Field<Redundancy>,
@@ -64,7 +66,7 @@ pub(super) struct TunnelEntry {
 pub(super) struct WireGuardPeerEntry {
     pub(super) public_key: Field<[u8; 32]>,
     pub(super) preshared_key_file: Field<PathBuf>,
-    pub(super) endpoint_address: Field<SocketAddrV4>,
+    pub(super) endpoint_address: Field<SocketAddr>,
     pub(super) persistent_keepalive: Field<NonZeroU16>,
 }
 
@@ -82,6 +84,7 @@ pub(super) struct CloudEntry {
     pub(super) vlan: Field<Vlan>,
     pub(super) address: Field<Ipv4Network>,
     pub(super) gateway: Field<Ipv4Addr>,
+    pub(super) address6: Field<Ipv6Network>,
 }
 
 #[derive(Debug)]
@@ -177,6 +180,7 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> TenantFile {
         rate: map.optional("rate", problems, rate),
         crypto_policy: map.optional("crypto_policy", problems, ipsec_fields::crypto_policy),
         filtering: map.optional("filtering", problems, scalars::filtering),
+        ipv6: map.optional("ipv6", problems, ipv6::inside),
         prefer: map.optional("prefer", problems, identifier),
         redundancy: map.optional("redundancy", problems, scalars::redundancy),
     };
@@ -251,6 +255,7 @@ fn cloud(node: &Node, problems: &mut Problems) -> Option<CloudEntry> {
         vlan: map.required("vlan", problems, vlan),
         address: map.required("address", problems, scalars::interface_address),
         gateway: map.required("gateway", problems, ipv4),
+        address6: map.optional("address6", problems, ipv6::interface_address),
     };
     map.finish(problems);
     Some(entry)

@@ -30,8 +30,10 @@ use super::tenant_file::{CloudEntry, GovernanceEntry, TenantFile};
 use super::tree::Key;
 use super::{KeyStore, Purpose, RelaySide, fields, resolve};
 
-/// IPv4 header 20, UDP header 8, WireGuard data header 16, authentication tag 16.
-pub(super) const WIREGUARD_OVERHEAD_BYTES: u16 = 60;
+/// IPv4 header 20 or IPv6 header 40, UDP header 8, WireGuard data header 16, authentication tag 16.
+pub(super) const fn wireguard_overhead_bytes(over_ipv6: bool) -> u16 {
+    if over_ipv6 { 80 } else { 60 }
+}
 
 /// Of a packet of 576 bytes in ESP in UDP with AES-CBC and HMAC-SHA-512-256: headers 36, initialization vector 16, padding and trailer 16,
 /// integrity check value 32.

@@ -1,10 +1,12 @@
-//! One network the relay stands in: the access network, or one tenant's VLAN. It answers ARP for its own addresses and finds next hops.
+//! One network the relay stands in: the access network, or one tenant's VLAN. It answers ARP for its own addresses and finds next hops;
+//! where it has an IPv6 address too, `ipv6.rs` does the same for that.
 
 use std::net::Ipv4Addr;
 
 use ipnetwork::Ipv4Network;
 
 use crate::drop_reason::DropReason;
+use crate::link::ipv6::Ipv6Interface;
 use crate::link::neighbors::{Neighbors, Probe};
 use crate::packet::Packet;
 use crate::router_config::{PortId, Vlan};
@@ -26,6 +28,8 @@ pub struct Interface {
     pub mtu: u16,
     /// The next hops.
     pub neighbors: Neighbors,
+    /// Its IPv6 side, where it has one.
+    pub ipv6: Option<Box<Ipv6Interface>>,
     address: Ipv4Network,
     gateway: Option<Ipv4Addr>,
     /// Translated addresses that lie in the network, so that hosts there ask for them.
@@ -56,14 +60,38 @@ impl Interface {
         owned: Vec<Ipv4Network>,
         neighbors: usize,
     ) -> Self {
-        Self { port, vlan, mtu, neighbors: Neighbors::new(neighbors), address, gateway, owned, announced: 0 }
+        Self { port, vlan, mtu, neighbors: Neighbors::new(neighbors), ipv6: None, address, gateway, owned, announced: 0 }
+    }
+
+    /// The same interface with an IPv6 side.
+    #[must_use]
+    pub fn with_ipv6(mut self, ipv6: Option<Ipv6Interface>) -> Self {
+        self.ipv6 = ipv6.map(Box::new);
+        self
     }
 
     /// The same interface, for a worker that leaves the announcements to another.
     #[must_use]
     pub fn without_announcements(mut self) -> Self {
         self.announced = MAX_ANNOUNCED + 1;
+        self.ipv6 = self.ipv6.map(|ipv6| Box::new(ipv6.without_announcements()));
         self
+    }
+
+    /// Packets that wait here.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn holding(&self) -> usize {
+        self.neighbors.holding() + self.ipv6.as_ref().map_or(0, |ipv6| ipv6.neighbors.holding())
+    }
+
+    /// Take out every waiting packet (the interface goes away).
+    pub fn drain_held(&mut self) -> impl Iterator<Item = Packet> + '_ {
+        self.neighbors.drain_held().chain(self.ipv6.iter_mut().flat_map(|ipv6| ipv6.neighbors.drain_held()))
+    }
+
+    /// A packet that has waited long enough for its next hop.
+    pub fn expired_held(&mut self) -> Option<Packet> {
+        self.neighbors.expired_held().or_else(|| self.ipv6.as_mut()?.neighbors.expired_held())
     }
 
     /// The relay's own address here.

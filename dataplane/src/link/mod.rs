@@ -1,19 +1,21 @@
 //! The link layer of one port: which frames are for the relay, and which way a packet leaves.
 
 mod interface;
+mod ipv6;
 mod neighbors;
 
 use crate::drop_reason::DropReason;
 use crate::wire::ethernet::{self, Ethernet, MacAddr};
 
 pub use interface::{ArpOutcome, Interface};
+pub use ipv6::{DiscoveryOutcome, Ipv6Interface, Ipv6Outcome};
 pub use neighbors::{NeighborState, Neighbors, Probe, Resolution};
 
 /// Read a received frame's header and refuse what is not for the station `own`.
 ///
 /// # Errors
 /// The reasons of [`Ethernet::parse`], and [`DropReason::EthernetSourceInvalid`], [`DropReason::EthernetNotForUs`],
-/// [`DropReason::Ipv6Unsupported`], [`DropReason::EtherTypeUnsupported`].
+/// [`DropReason::EtherTypeUnsupported`].
 pub fn accept(frame: &[u8], own: MacAddr) -> Result<Ethernet, DropReason> {
     let header = Ethernet::parse(frame)?;
     if !header.source.is_station() || header.source == own {
@@ -22,8 +24,8 @@ pub fn accept(frame: &[u8], own: MacAddr) -> Result<Ethernet, DropReason> {
     match header.ethertype {
         ethernet::IPV4 if header.destination == own => Ok(header),
         ethernet::ARP if header.destination == own || header.destination == MacAddr::BROADCAST => Ok(header),
-        ethernet::IPV4 | ethernet::ARP => Err(DropReason::EthernetNotForUs),
-        ethernet::IPV6 => Err(DropReason::Ipv6Unsupported),
+        ethernet::IPV6 if header.destination == own || header.destination.is_ipv6_multicast() => Ok(header),
+        ethernet::IPV4 | ethernet::ARP | ethernet::IPV6 => Err(DropReason::EthernetNotForUs),
         _ => Err(DropReason::EtherTypeUnsupported),
     }
 }
@@ -50,7 +52,11 @@ mod tests {
             (frame(US, MacAddr::BROADCAST, ethernet::IPV4), Some(DropReason::EthernetSourceInvalid)),
             (frame(US, MacAddr([0; 6]), ethernet::IPV4), Some(DropReason::EthernetSourceInvalid)),
             (frame(US, US, ethernet::IPV4), Some(DropReason::EthernetSourceInvalid)),
-            (frame(MacAddr([0x33, 0x33, 0, 0, 0, 1]), THEM, ethernet::IPV6), Some(DropReason::Ipv6Unsupported)),
+            (frame(MacAddr([0x33, 0x33, 0, 0, 0, 1]), THEM, ethernet::IPV6), None),
+            (frame(US, THEM, ethernet::IPV6), None),
+            (frame(MacAddr([0x33, 0x33, 0, 0, 0, 1]), THEM, ethernet::IPV4), Some(DropReason::EthernetNotForUs)),
+            (frame(MacAddr::BROADCAST, THEM, ethernet::IPV6), Some(DropReason::EthernetNotForUs)),
+            (frame(THEM, THEM, ethernet::IPV6), Some(DropReason::EthernetNotForUs)),
             (frame(US, THEM, 0x88cc), Some(DropReason::EtherTypeUnsupported)),
         ];
         for (frame, reason) in cases {

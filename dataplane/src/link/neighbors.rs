@@ -1,4 +1,5 @@
-//! Next hops and their station addresses: a bounded cache that learns only from answers to its own questions.
+//! Next hops and their station addresses: a bounded cache that learns only from answers to its own questions. One for each family of
+//! addresses: ARP asks for those of IPv4, neighbour discovery for those of IPv6.
 //!
 //! Nothing unsolicited changes an entry (RFC 826 would let it): a gratuitous ARP with another address only makes the relay ask
 //! again, and where the relay asks one station, only that station answers. A next hop in use is asked again by unicast before its entry grows old (RFC 1122 section 2.3.2.1), so a working path
@@ -44,8 +45,8 @@ impl NeighborState {
 }
 
 #[derive(Debug)]
-struct Entry {
-    address: Ipv4Addr,
+struct Entry<A> {
+    address: A,
     mac: MacAddr,
     state: NeighborState,
     confirmed_at: Option<Instant>,
@@ -70,22 +71,22 @@ pub enum Resolution {
 
 /// A question to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Probe {
+pub struct Probe<A = Ipv4Addr> {
     /// The next hop asked for.
-    pub target: Ipv4Addr,
+    pub target: A,
     /// The station asked; `None` asks all.
     pub station: Option<MacAddr>,
 }
 
 /// The next hops of one interface.
 #[derive(Debug)]
-pub struct Neighbors {
-    entries: Vec<Entry>,
+pub struct Neighbors<A = Ipv4Addr> {
+    entries: Vec<Entry<A>>,
     capacity: usize,
     due: Instant,
 }
 
-impl Neighbors {
+impl<A: Copy + Eq> Neighbors<A> {
     /// A cache of at most `capacity` next hops; it never allocates again.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
@@ -100,7 +101,7 @@ impl Neighbors {
     }
 
     /// The station of `address`; starts to ask where it is not known.
-    pub fn resolve(&mut self, address: Ipv4Addr, now: Instant) -> Resolution {
+    pub fn resolve(&mut self, address: A, now: Instant) -> Resolution {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.address == address) {
             entry.used_at = now;
             if entry.state != NeighborState::Incomplete {
@@ -131,15 +132,15 @@ impl Neighbors {
     /// An unresolved entry without a waiting packet makes room, else one that has not been used for long: floods of unanswered next
     /// hops must not push out those that work.
     fn forget_one_unused(&mut self, now: Instant) -> bool {
-        let waits = |entry: &Entry| entry.held.is_some();
-        let in_vain = |entry: &Entry| entry.state == NeighborState::Incomplete && entry.probes > 0 && !waits(entry);
-        let long_unused = |entry: &Entry| now - entry.used_at >= UNUSED && !waits(entry);
+        let waits = |entry: &Entry<A>| entry.held.is_some();
+        let in_vain = |entry: &Entry<A>| entry.state == NeighborState::Incomplete && entry.probes > 0 && !waits(entry);
+        let long_unused = |entry: &Entry<A>| now - entry.used_at >= UNUSED && !waits(entry);
         let unused = self.entries.iter().position(in_vain).or_else(|| self.entries.iter().position(long_unused));
         unused.map(|index| self.entries.swap_remove(index)).is_some()
     }
 
     /// Let `packet` wait for `address`; gives back the packet that waited before, or this one where nobody asks for the address.
-    pub fn hold(&mut self, address: Ipv4Addr, packet: Packet) -> Option<Packet> {
+    pub fn hold(&mut self, address: A, packet: Packet) -> Option<Packet> {
         match self.entries.iter_mut().find(|entry| entry.address == address && entry.state == NeighborState::Incomplete) {
             Some(entry) => entry.held.replace(packet),
             None => Some(packet),
@@ -148,7 +149,7 @@ impl Neighbors {
 
     /// `address` answered as `mac`. Returns whether it had been asked, and the packet that waited. While one station is asked by
     /// unicast, nobody else can answer for it: an announcement makes the relay ask, and must not be able to answer itself.
-    pub fn answered(&mut self, address: Ipv4Addr, mac: MacAddr, now: Instant) -> (bool, Option<Packet>) {
+    pub fn answered(&mut self, address: A, mac: MacAddr, now: Instant) -> (bool, Option<Packet>) {
         match self.entries.iter_mut().find(|entry| entry.address == address && entry.awaits(mac)) {
             Some(entry) => {
                 entry.mac = mac;
@@ -163,7 +164,7 @@ impl Neighbors {
     }
 
     /// Somebody announced `address` at `mac` without being asked: where that differs from what is known, ask again.
-    pub fn doubted(&mut self, address: Ipv4Addr, mac: MacAddr, now: Instant) {
+    pub fn doubted(&mut self, address: A, mac: MacAddr, now: Instant) {
         let known = self.entries.iter_mut().find(|entry| entry.address == address && entry.state == NeighborState::Reachable);
         if let Some(entry) = known.filter(|entry| entry.mac != mac) {
             entry.state = NeighborState::Probing;
@@ -173,7 +174,7 @@ impl Neighbors {
     }
 
     /// The next question that is due, if any; call until it returns `None`.
-    pub fn poll(&mut self, now: Instant) -> Option<Probe> {
+    pub fn poll(&mut self, now: Instant) -> Option<Probe<A>> {
         if now < self.due {
             return None;
         }
@@ -205,7 +206,7 @@ impl Neighbors {
     }
 
     /// All entries: address, station once known, state, last answer.
-    pub fn rows(&self) -> impl Iterator<Item = (Ipv4Addr, Option<MacAddr>, NeighborState, Option<Instant>)> + '_ {
+    pub fn rows(&self) -> impl Iterator<Item = (A, Option<MacAddr>, NeighborState, Option<Instant>)> + '_ {
         self.entries.iter().map(|entry| {
             let mac = (entry.state != NeighborState::Incomplete).then_some(entry.mac);
             (entry.address, mac, entry.state, entry.confirmed_at)
@@ -213,7 +214,7 @@ impl Neighbors {
     }
 }
 
-impl Entry {
+impl<A: Copy> Entry<A> {
     /// Whether `mac` was asked.
     fn awaits(&self, mac: MacAddr) -> bool {
         match self.state {
@@ -224,7 +225,7 @@ impl Entry {
     }
 
     /// Ask once more: the known station first, everybody when it stays silent, and nobody when all do.
-    fn probe(&mut self, now: Instant) -> Probe {
+    fn probe(&mut self, now: Instant) -> Probe<A> {
         if self.state == NeighborState::Reachable {
             self.state = NeighborState::Probing;
         }

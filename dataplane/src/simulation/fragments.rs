@@ -43,10 +43,10 @@ pub fn placed(bytes: Vec<u8>, id: u16, offset: usize, more: bool) -> Vec<u8> {
     })
 }
 
-/// Whether a packet is a fragment.
+/// Whether an IPv4 packet is a fragment.
 #[must_use]
 pub fn is_fragment(packet: &[u8]) -> bool {
-    Ipv4Packet::new_checked(packet).is_ok_and(|packet| packet.more_frags() || packet.frag_offset() > 0)
+    Ipv4Packet::new_checked(packet).is_ok_and(|packet| packet.version() == 4 && (packet.more_frags() || packet.frag_offset() > 0))
 }
 
 /// Source and destination, protocol, identification.

@@ -8,6 +8,7 @@ use crate::simulation::canary::{Owner, owners};
 use crate::simulation::fragments::is_fragment;
 use crate::simulation::municipality::ACCESS;
 use crate::simulation::packets;
+use crate::simulation::packets6;
 use crate::simulation::stations::relay_mac;
 use crate::simulation::world::World;
 use crate::wire::ethernet::{self, Ethernet};
@@ -54,6 +55,9 @@ impl World {
         if port == usize::from(ACCESS.0) {
             assert_eq!(header.vlan, Vlan::Untagged);
             assert_eq!(owners(payload).next(), None, "seed {seed}: payload in clear on the access line");
+            if header.ethertype == ethernet::IPV6 {
+                packets6::read6(payload).unwrap_or_else(|error| panic!("seed {seed}: {error}: {payload:02x?}"));
+            }
             return;
         }
         let of = |tenant: &&TenantConfig| {
@@ -61,6 +65,9 @@ impl World {
         };
         let tenant = self.plan.tenants.iter().find(of);
         let tenant = tenant.unwrap_or_else(|| panic!("seed {seed}: a frame on a VLAN of nobody: {header:?}"));
+        if header.ethertype == ethernet::IPV6 {
+            return self.judge_ipv6(payload, tenant);
+        }
         if header.ethertype != ethernet::IPV4 {
             return;
         }
@@ -82,6 +89,9 @@ impl World {
         let name = office.public_key().and_then(|key| self.tenant_of_key(key)).unwrap_or(&office.name);
         let former = self.former.iter().map(|entry| &*entry.config);
         let tenant = self.plan.tenants.iter().chain(former).find(|tenant| *tenant.name == *name).expect("a tenant, or a former one");
+        if packet[0] >> 4 == 6 {
+            return self.judge_refusal(packet, name);
+        }
         let destination = self.judge_packet(packet, &format!("{name}'s office"));
         assert!(!packet.windows(POISON.len()).any(|window| window == POISON), "seed {seed}: bytes of a freed frame: {packet:02x?}");
         for owner in owners(packet) {
@@ -93,6 +103,32 @@ impl World {
 }
 
 impl World {
+    /// On a VLAN the relay's own IPv6 address speaks, of itself.
+    fn judge_ipv6(&self, packet: &[u8], tenant: &TenantConfig) {
+        let seed = self.seed;
+        let seen = packets6::read6(packet).unwrap_or_else(|error| panic!("seed {seed}: {error}: {packet:02x?}"));
+        let mut own = tenant.attachments.iter().filter_map(|attachment| attachment.address6).map(|address| address.ip());
+        let is_own = seen.source.is_unspecified() || own.any(|own| own == seen.source);
+        assert!(is_own && seen.next_header == packets6::ICMPV6, "seed {seed}: {packet:02x?}");
+        assert!(matches!(seen.payload[0], 129 | 135 | 136), "seed {seed}: an echo reply, or neighbour discovery: {packet:02x?}");
+        for owner in owners(packet) {
+            let own = TrafficClass::ALL.map(|class| Owner::new(&tenant.name, class));
+            assert!(own.contains(&owner), "seed {seed}: a foreign canary on the VLAN of {}: {packet:02x?}", tenant.name);
+        }
+    }
+
+    /// The only IPv6 that an office is sent: the word that its own packet was refused.
+    fn judge_refusal(&self, packet: &[u8], name: &str) {
+        let seed = self.seed;
+        let seen = packets6::read6(packet).unwrap_or_else(|error| panic!("seed {seed}: {error}: {packet:02x?}"));
+        assert_eq!((seen.next_header, &seen.payload[..2]), (packets6::ICMPV6, &[1, 1][..]), "seed {seed}: {packet:02x?}");
+        assert!(!packet.windows(POISON.len()).any(|window| window == POISON), "seed {seed}: bytes of a freed frame: {packet:02x?}");
+        for owner in owners(packet) {
+            let own = TrafficClass::ALL.map(|class| Owner::new(name, class));
+            assert!(own.contains(&owner), "seed {seed}: a foreign canary in the office of {name}: {packet:02x?}");
+        }
+    }
+
     /// The destination of a packet that the relay let through; its checksums are right, unless hosts send wrong ones in this world.
     fn judge_packet(&self, packet: &[u8], to: &str) -> Ipv4Addr {
         // The checksum of a datagram in fragments covers all of them.

@@ -16,6 +16,7 @@
 //! | [`cable`] | cables with weather |
 //! | [`canary`] | payloads that say whose they are |
 //! | [`packets`] | packets as hosts make and read them |
+//! | [`packets6`] | the same of IPv6 |
 //! | [`fragments`] | packets in fragments, and how a host puts them together |
 //! | [`counts`] | all counters, and exact changes of them |
 
@@ -29,6 +30,7 @@ mod laws;
 pub mod municipality;
 pub mod office;
 pub mod packets;
+pub mod packets6;
 pub mod plan;
 pub mod relay;
 pub mod stations;
@@ -41,6 +43,7 @@ pub use canary::Owner;
 pub use counts::Counts;
 pub use municipality::{ipsec_municipality, municipality};
 pub use packets::{at, ip, network};
+pub use packets6::{at6, ip6};
 pub use plan::Plan;
 pub use relay::Dimensions;
 pub use wireguard_router::advance_clock;

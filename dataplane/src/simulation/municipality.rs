@@ -55,7 +55,8 @@ pub(super) fn router_name(tenant: &str, tunnel: &str) -> String {
 pub fn attachment(port: PortId, vlan: u16) -> AttachmentConfig {
     let vlan = Vlan::Single(VlanId::new(vlan).expect("a usable VLAN id"));
     let name = if port == AWS { "aws" } else { "gcp" };
-    AttachmentConfig { name: name.into(), port, vlan, address: network("10.254.1.2/27"), gateway: ip("10.254.1.1"), mtu: 1_500 }
+    let (address, gateway) = (network("10.254.1.2/27"), ip("10.254.1.1"));
+    AttachmentConfig { name: name.into(), port, vlan, address, gateway, address6: None, mtu: 1_500 }
 }
 
 /// One port, kept.

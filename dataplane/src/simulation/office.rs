@@ -1,6 +1,6 @@
 //! A municipal router with the office behind it.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use crate::router_config::{SecretKey, TrafficClass};
 use crate::simulation::canary::Owner;
@@ -8,6 +8,7 @@ use crate::simulation::esp_router::EspRouter;
 use crate::simulation::fragments::{self, Reassembly};
 use crate::simulation::municipality::{TUNNEL_MTU, listen};
 use crate::simulation::packets;
+use crate::simulation::packets6;
 use crate::simulation::wireguard_router::{Received, WireGuardRouter};
 use crate::tunnel::esp::sa::Encapsulation;
 
@@ -26,6 +27,8 @@ pub struct Office {
     pub is_dead: bool,
     /// Address and port of the router on the access network; another one from now on is roaming.
     pub outer: SocketAddrV4,
+    /// The same over IPv6, where the router uses it (not at the start).
+    pub outer6: Option<SocketAddrV6>,
     /// Answer requests by itself: echo, UDP, TCP.
     pub answers: bool,
     /// An IPsec router sends ESP in UDP (true at the start), or as IP protocol 50.
@@ -47,6 +50,8 @@ enum Router {
 pub struct Outgoing {
     /// Where it comes from.
     pub source: SocketAddrV4,
+    /// The same over IPv6, by which it goes then.
+    pub(super) source6: Option<SocketAddrV6>,
     /// The relay's, or [`NO_UDP`].
     port: u16,
     payload: Vec<u8>,
@@ -60,6 +65,11 @@ impl Outgoing {
             NO_UDP => packets::other(*self.source.ip(), relay, 50, &self.payload),
             port => packets::udp(self.source, SocketAddrV4::new(relay, port), &self.payload),
         }
+    }
+
+    /// The packet over IPv6, where it goes by that.
+    pub(super) fn packet6(&self, relay: Ipv6Addr) -> Option<Vec<u8>> {
+        self.source6.map(|source| packets6::udp6(source, SocketAddrV6::new(relay, self.port, 0, 0), &self.payload))
     }
 }
 
@@ -83,6 +93,7 @@ impl Office {
             tunnel: "main".to_owned(),
             is_dead: false,
             outer,
+            outer6: None,
             answers: false,
             in_udp: true,
             router,
@@ -176,7 +187,8 @@ impl Office {
 
     /// Send bytes as a UDP payload to any port of the relay, from any address.
     pub fn send_to_port(&mut self, source: SocketAddrV4, port: u16, payload: Vec<u8>) {
-        self.outbox.push(Outgoing { source, port, payload });
+        let source6 = self.outer6.filter(|_| source == self.outer);
+        self.outbox.push(Outgoing { source, source6, port, payload });
     }
 
     /// Send bytes as IP protocol 50 to the relay, from any address.

@@ -7,6 +7,7 @@ use crate::counters::{PortCounters, TenantCounters};
 use crate::router_config::{EndpointConfig, EndpointKind, PortConfig, RouterConfig, SecretKey, TenantConfig, TenantEntry, TunnelKind};
 use crate::simulation::municipality::{ACCESS, listen};
 use crate::simulation::packets::{ip, network};
+use crate::simulation::packets6::{ip6, network6};
 use ipnetwork::Ipv4Network;
 
 /// What a test may change at a reload.
@@ -48,10 +49,20 @@ pub fn ports(mtu: u16) -> Vec<PortConfig> {
         name: name.into(),
         address: access.then(|| network("192.0.2.1/25")),
         gateway: access.then(|| ip("192.0.2.126")),
+        address6: None,
+        gateway6: None,
         mtu,
         counters: Arc::new(PortCounters::default()),
     };
     vec![port("access", true), port("aws", false), port("gcp", false)]
+}
+
+/// The same ports, with IPv6 on the access network.
+#[must_use]
+pub fn with_ipv6(mut ports: Vec<PortConfig>) -> Vec<PortConfig> {
+    let access = &mut ports[usize::from(ACCESS.0)];
+    (access.address6, access.gateway6) = (Some(network6("2001:db8:c0::1/64")), Some(ip6("fe80::7e")));
+    ports
 }
 
 /// The configuration that `plan` describes. Tenants that did not change keep their `Arc`, all that stay keep their counters.

@@ -31,11 +31,13 @@ pub struct Dimensions {
     pub workers: usize,
     /// Queues of each NIC, dealt out to the workers in turn.
     pub queues: usize,
+    /// The relay has an IPv6 address on the access network, too.
+    pub ipv6: bool,
 }
 
 impl Default for Dimensions {
     fn default() -> Self {
-        Self { frames: 512, ring: 64, mtu: 1_500, workers: 1, queues: 1 }
+        Self { frames: 512, ring: 64, mtu: 1_500, workers: 1, queues: 1, ipv6: false }
     }
 }
 

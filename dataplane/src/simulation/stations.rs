@@ -1,12 +1,14 @@
 //! What stands at the far ends of the relay's cables besides the offices: VLANs with a gateway each, and the access network's stations.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::router_config::{PortId, Vlan};
 use crate::simulation::fragments::{self, Reassembly};
 use crate::simulation::packets;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{self, Ethernet, MacAddr};
+use crate::wire::ipv6;
+use crate::wire::neighbor_discovery::{Discovery, Kind};
 
 /// Largest packet that a host in a cloud sends.
 const LINE_MTU: usize = 1_500;
@@ -50,6 +52,20 @@ pub fn answer_arp(payload: &[u8], header: &Ethernet, own: MacAddr, addresses: im
     Some(frame(header.vlan, own, arp.sender_mac, ethernet::ARP, &reply.bytes()))
 }
 
+/// The answer to a neighbour solicitation, if it asks for one of `addresses`.
+#[must_use]
+pub fn answer_solicitation(payload: &[u8], header: &Ethernet, own: MacAddr, addresses: impl Fn(Ipv6Addr) -> bool) -> Option<Vec<u8>> {
+    let outer = ipv6::Header::parse(payload).ok()?;
+    let asked = Discovery::parse(payload.get(..outer.total_len)?, &outer, header.source).ok()?;
+    if asked.kind != Kind::Solicitation || !addresses(asked.target) || asked.source.is_unspecified() {
+        return None;
+    }
+    let kind = Kind::Advertisement { solicited: true };
+    let reply = Discovery { kind, source: asked.target, destination: asked.source, target: asked.target, station: Some(own) };
+    let (bytes, len) = reply.bytes();
+    Some(frame(header.vlan, own, header.source, ethernet::IPV6, &bytes[..len]))
+}
+
 /// One VLAN with what is behind it: a gateway, hosts beside it, and the private network further on.
 pub struct Cloud {
     /// The relay's port.
@@ -64,6 +80,7 @@ pub struct Cloud {
     pub answers: bool,
     pub(super) outbox: Vec<Vec<u8>>,
     inbox: Vec<Vec<u8>>,
+    inbox6: Vec<Vec<u8>>,
     reassembly: Reassembly,
     arps: Vec<Arp>,
 }
@@ -77,8 +94,8 @@ impl Cloud {
         };
         let ([high, low], [_, c]) = (b.to_be_bytes(), a.to_be_bytes());
         let mac = MacAddr([6, port.0, 0, c, high, low]);
-        let (outbox, inbox, reassembly, arps) = (Vec::new(), Vec::new(), Reassembly::default(), Vec::new());
-        Self { port, vlan, mac, stations: vec![gateway], answers: false, outbox, inbox, reassembly, arps }
+        let (outbox, inbox, inbox6, reassembly, arps) = (Vec::new(), Vec::new(), Vec::new(), Reassembly::default(), Vec::new());
+        Self { port, vlan, mac, stations: vec![gateway], answers: false, outbox, inbox, inbox6, reassembly, arps }
     }
 
     /// Send an IPv4 packet to the relay.
@@ -108,6 +125,16 @@ impl Cloud {
         std::mem::take(&mut self.inbox)
     }
 
+    /// Send an IPv6 packet to the relay, or to a group.
+    pub fn send6(&mut self, packet: &[u8], to: MacAddr) {
+        self.outbox.push(frame(self.vlan, self.mac, to, ethernet::IPV6, packet));
+    }
+
+    /// Take the IPv6 packets that have arrived.
+    pub fn received6(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.inbox6)
+    }
+
     /// Take the ARP messages that have arrived.
     pub fn arps(&mut self) -> Vec<Arp> {
         std::mem::take(&mut self.arps)
@@ -120,6 +147,8 @@ impl Cloud {
             self.arps.extend(Arp::parse(payload, header.source));
             let answer = answer_arp(payload, header, self.mac, |address| self.stations.contains(&address));
             self.outbox.extend(answer);
+        } else if header.ethertype == ethernet::IPV6 {
+            self.inbox6.push(payload.to_vec());
         } else {
             self.inbox.push(payload.to_vec());
             let whole = self.reassembly.take(payload).unwrap_or_else(|overlap| panic!("in a cloud: {overlap}"));

@@ -1,7 +1,7 @@
 //! What a test says to a world, and asks it.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
+use std::net::{Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use crate::counters::{PortShare, WorkerCounters};
@@ -98,11 +98,22 @@ impl World {
         drops.flat_map(|drops| drops.occurred().map(|(reason, _)| reason)).collect()
     }
 
+    /// Take the IPv6 packets that the relay sent on the access network, and nobody answers.
+    pub fn strays6(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.strays6)
+    }
+
     /// The relay's end of all tunnels.
     #[must_use]
     pub fn relay(&self) -> SocketAddrV4 {
         let address = self.ports[usize::from(ACCESS.0)].address.expect("the access port has one");
         SocketAddrV4::new(address.ip(), listen().get())
+    }
+
+    /// The relay's IPv6 address on the access network, where it has one.
+    #[must_use]
+    pub fn relay6(&self) -> Option<Ipv6Addr> {
+        self.ports[usize::from(ACCESS.0)].address6.map(|address| address.ip())
     }
 
     /// The present moment.

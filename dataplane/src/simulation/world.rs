@@ -1,7 +1,7 @@
 //! [`World`]: what moves.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -15,9 +15,10 @@ use crate::router_config::{PortConfig, RouterConfig, TenantConfig, TenantEntry, 
 use crate::simulation::cable::Cable;
 use crate::simulation::municipality::{ACCESS, office_key, router_name};
 use crate::simulation::office::{NO_UDP, Office};
+use crate::simulation::packets6;
 use crate::simulation::plan::{self, Plan};
 use crate::simulation::relay::{Dimensions, Relay};
-use crate::simulation::stations::{Cloud, answer_arp, frame, relay_mac};
+use crate::simulation::stations::{Cloud, answer_arp, answer_solicitation, frame, relay_mac};
 use crate::simulation::wireguard_router;
 use crate::time::{Duration, Instant};
 use crate::tunnel::wireguard;
@@ -32,6 +33,8 @@ const OFFICE_TICK: Duration = Duration::from_millis(250);
 const MAX_ROUNDS: usize = 10_000;
 /// The access network's gateway.
 const ACCESS_GATEWAY_MAC: MacAddr = MacAddr([6, 0, 0, 0, 0, 126]);
+/// Its IPv6 address, as [`plan::with_ipv6`] has it.
+const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x7e);
 
 /// The world.
 pub struct World {
@@ -63,6 +66,8 @@ pub struct World {
     pub(super) clouds: Vec<Cloud>,
     /// What the relay sent to addresses of the access network where no office is.
     pub(super) strays: Vec<Vec<u8>>,
+    /// The same of IPv6, what it says of its own accord included.
+    pub(super) strays6: Vec<Vec<u8>>,
     /// Frame and address of the bytes of what the relay transmitted last on each port.
     pub(super) last_transmitted: Vec<Option<(u32, usize)>>,
     /// What the relay transmitted, where somebody wants to look at it later.
@@ -109,6 +114,7 @@ impl World {
         let now = Instant::from_secs(1_000);
         let plan = Plan::new(tenants.into_iter().collect());
         let ports = plan::ports(dimensions.mtu);
+        let ports = if dimensions.ipv6 { plan::with_ipv6(ports) } else { ports };
         let config = plan::compile(&plan, &ports, &[]);
         let tenants = config.tenants.clone();
         let publisher = Publisher::new(config);
@@ -137,6 +143,7 @@ impl World {
             offices: Vec::new(),
             clouds: Vec::new(),
             strays: Vec::new(),
+            strays6: Vec::new(),
             last_transmitted: vec![None; ports.len()],
             recorded: None,
             delivered: 0,
@@ -162,7 +169,8 @@ impl World {
             self.run(Duration::from_millis(30));
         }
         self.run(Duration::from_millis(300));
-        self.clouds.iter_mut().for_each(|cloud| drop((cloud.received(), cloud.arps())));
+        self.clouds.iter_mut().for_each(|cloud| drop((cloud.received(), cloud.received6(), cloud.arps())));
+        self.strays6.clear();
         self.offices.iter_mut().for_each(|office| drop((office.received(), office.ike())));
     }
 
@@ -269,11 +277,15 @@ impl World {
 
     fn stations_send(&mut self) -> bool {
         let mut frames = Vec::new();
-        let relay = self.relay();
+        let (relay, relay6) = (self.relay(), self.relay6());
         for office in &mut self.offices {
             for outgoing in office.outbox.drain(..) {
-                let (mac, packet) = (access_mac(*outgoing.source.ip()), outgoing.packet(*relay.ip()));
-                frames.push((ACCESS, frame(Vlan::Untagged, mac, relay_mac(ACCESS), ethernet::IPV4, &packet)));
+                let over_ipv6 = relay6.and_then(|relay| outgoing.packet6(relay));
+                let (mac, ethertype, packet) = match over_ipv6 {
+                    Some(packet) => (ACCESS_GATEWAY_MAC, ethernet::IPV6, packet),
+                    None => (access_mac(*outgoing.source.ip()), ethernet::IPV4, outgoing.packet(*relay.ip())),
+                };
+                frames.push((ACCESS, frame(Vlan::Untagged, mac, relay_mac(ACCESS), ethertype, &packet)));
             }
         }
         for cloud in &mut self.clouds {
@@ -348,6 +360,14 @@ impl World {
             }
             return;
         }
+        if header.ethertype == ethernet::IPV6 {
+            let is_somebody = |address: Ipv6Addr| address == GATEWAY6 || address.segments()[..4] == [0x2001, 0xdb8, 0xc0, 0];
+            match answer_solicitation(payload, header, ACCESS_GATEWAY_MAC, is_somebody) {
+                Some(answer) => self.inject(usize::from(ACCESS.0), answer),
+                None => self.arrive_over_ipv6(payload),
+            }
+            return;
+        }
         let destination = payload.get(16..20).map_or(Ipv4Addr::UNSPECIFIED, |bytes| Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]));
         match underlay::parse(payload, destination) {
             Ok(underlay::Outer::Udp(datagram)) => {
@@ -366,6 +386,15 @@ impl World {
                 }
             }
             _ => self.strays.push(payload.to_vec()),
+        }
+    }
+
+    fn arrive_over_ipv6(&mut self, packet: &[u8]) {
+        let datagram = packets6::datagram(packet);
+        let office = datagram.as_ref().and_then(|(_, to, _)| self.offices.iter().position(|office| office.outer6 == Some(*to)));
+        match (datagram, office) {
+            (Some((from, _, inside)), Some(office)) => self.arrive_at_office(office, from.port(), &inside),
+            _ => self.strays6.push(packet.to_vec()),
         }
     }
 
@@ -389,6 +418,7 @@ impl World {
 fn queue_of(frame: &[u8], queues: usize) -> usize {
     let flow = match Ethernet::parse(frame) {
         Ok(header) if header.ethertype == ethernet::IPV4 => frame.get(header.header_len + 12..header.header_len + 24),
+        Ok(header) if header.ethertype == ethernet::IPV6 => frame.get(header.header_len + 8..header.header_len + 44),
         _ => None,
     };
     let hash = flow.unwrap_or_default().iter().fold(0_usize, |hash, byte| (hash ^ usize::from(*byte)).wrapping_mul(0x0100_0193));

@@ -3,12 +3,15 @@
 use ipnetwork::Ipv4Network;
 
 use super::NEIGHBORS;
-use crate::link::Interface;
+use crate::link::{Interface, Ipv6Interface};
 use crate::router_config::{AttachmentConfig, AttachmentId, SourceTranslation, TenantConfig};
 
 pub(super) fn interface(config: &TenantConfig, attachment: &AttachmentConfig) -> Interface {
     let owned = owned(config, attachment);
-    Interface::new(attachment.port, attachment.vlan, attachment.mtu, attachment.address, Some(attachment.gateway), owned, NEIGHBORS)
+    let interface =
+        Interface::new(attachment.port, attachment.vlan, attachment.mtu, attachment.address, Some(attachment.gateway), owned, NEIGHBORS);
+    // Nothing of IPv6 goes further here, so there are no next hops to know.
+    interface.with_ipv6(attachment.address6.map(|address| Ipv6Interface::new(address, None, 0)))
 }
 
 /// The translated addresses that hosts on this attachment may ask for: pools, static sources, callback destinations.

@@ -56,7 +56,7 @@ pub struct EspTunnel {
     /// Some pair has something to tell.
     notices: bool,
     /// Of the last packet written.
-    way: Option<Way>,
+    way: Option<Encapsulation>,
     last_sent: Instant,
     rank: u64,
     acquired_at: Option<Instant>,
@@ -267,7 +267,7 @@ impl EspTunnel {
 
 const fn way(encapsulation: Encapsulation) -> Way {
     match encapsulation {
-        Encapsulation::Udp { peer } => Way::Udp(peer),
+        Encapsulation::Udp { peer } => Way::Udp(SocketAddr::V4(peer)),
         Encapsulation::Ip { peer } => Way::Esp(peer),
     }
 }
@@ -296,7 +296,7 @@ impl Tunnel for EspTunnel {
             }
             let total = pair.seal(inner, len, out).ok_or(DropReason::TunnelEncapsulateFailed)?;
             self.notices |= pair.expires();
-            self.way = Some(way(pair.encapsulation));
+            self.way = Some(pair.encapsulation);
             self.last_sent = now;
             return Ok(total);
         }
@@ -320,7 +320,7 @@ impl Tunnel for EspTunnel {
         }
         let peer: SocketAddrV4 = self.current()?.udp_peer()?;
         *out.first_mut()? = KEEPALIVE;
-        (self.way, self.last_sent) = (Some(Way::Udp(peer)), now);
+        (self.way, self.last_sent) = (Some(Encapsulation::Udp { peer }), now);
         Some(1)
     }
 
@@ -333,7 +333,7 @@ impl Tunnel for EspTunnel {
     }
 
     fn way(&self) -> Option<Way> {
-        self.way
+        self.way.map(way)
     }
 
     fn is_up(&self, _now: Instant) -> bool {

@@ -13,7 +13,7 @@
 //! A worker asks the endpoint's listener what a datagram is, finds the tunnel in the table, and hands the datagram to it. Another
 //! protocol is one more file here and one more arm of [`AnyTunnel`].
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::drop_reason::DropReason;
 use crate::time::Instant;
@@ -67,7 +67,7 @@ pub enum Content {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
     /// In UDP from the endpoint's port.
-    Udp(SocketAddrV4),
+    Udp(SocketAddr),
     /// ESP as IP protocol 50.
     Esp(Ipv4Addr),
 }

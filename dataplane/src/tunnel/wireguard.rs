@@ -391,10 +391,7 @@ impl Tunnel for WireGuardTunnel {
     }
 
     fn way(&self) -> Option<Way> {
-        match self.peer {
-            Some(SocketAddr::V4(peer)) => Some(Way::Udp(peer)),
-            _ => None,
-        }
+        self.peer.map(Way::Udp)
     }
 
     fn is_up(&self, now: Instant) -> bool {

@@ -36,6 +36,12 @@ impl MacAddr {
         self.0[0] & 1 == 1
     }
 
+    /// True for the groups that IPv6 multicast goes to (RFC 2464 section 7).
+    #[must_use]
+    pub const fn is_ipv6_multicast(self) -> bool {
+        self.0[0] == 0x33 && self.0[1] == 0x33
+    }
+
     /// True where this can be the address of one station.
     #[must_use]
     pub fn is_station(self) -> bool {

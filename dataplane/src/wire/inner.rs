@@ -152,7 +152,7 @@ impl Inner {
     /// Read and check a packet, whole or a fragment. `packet` may be longer than the IP packet in it, never shorter.
     ///
     /// # Errors
-    /// The reason to drop it: one of the `Inner` stage, `IcmpChecksumInvalid`, or for a fragment `IcmpTypeRefused`.
+    /// The reason to drop it: one of the `Inner` stage, `Ipv6Refused`, `IcmpChecksumInvalid`, or for a fragment `IcmpTypeRefused`.
     pub fn parse(packet: &[u8]) -> Result<Self, DropReason> {
         // A lone IPv6 or garbage byte is not worth telling apart from a truncated IPv4 packet.
         let header = packet.first_chunk::<HEADER_LEN>().ok_or(DropReason::InnerMalformed)?;
@@ -219,8 +219,10 @@ impl Inner {
 /// Everything of the IPv4 header that can be wrong, except addresses and protocol. Returns the packet's length, and its flags with the
 /// fragment offset. The header's fixed part is read without a check for each field.
 fn check_header(header: &[u8; HEADER_LEN], packet: &[u8]) -> Result<(usize, u16), DropReason> {
-    if header[0] >> 4 != 4 {
-        return Err(DropReason::InnerNotIpv4);
+    match header[0] >> 4 {
+        4 => {}
+        6 => return Err(DropReason::Ipv6Refused),
+        _ => return Err(DropReason::InnerNotIpv4),
     }
     let header_len = usize::from(header[0] & 0x0f) * 4;
     let total_len = usize::from(read_u16(header, 2));

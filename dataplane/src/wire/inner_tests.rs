@@ -50,10 +50,11 @@ fn bytes_behind_the_packet_do_not_belong_to_it() {
 
 #[test]
 fn versions_other_than_4_are_told_apart() {
-    for version in [0, 5, 6, 15] {
+    let version_6 = (6, DropReason::Ipv6Refused);
+    for (version, reason) in [0, 5, 15].map(|version| (version, DropReason::InnerNotIpv4)).into_iter().chain([version_6]) {
         let mut packet = udp();
         packet[0] = version << 4 | 5;
-        assert_eq!(Inner::parse(&packet), Err(DropReason::InnerNotIpv4));
+        assert_eq!(Inner::parse(&packet), Err(reason), "{version}");
     }
 }
 

@@ -4,12 +4,15 @@
 //! |---|---|
 //! | [`ethernet`] | Ethernet with VLAN tags |
 //! | [`arp`] | ARP |
-//! | [`underlay`] | outer IPv4 and UDP |
+//! | [`underlay`], [`underlay6`] | outer IPv4 and UDP; outer IPv6 and UDP |
 //! | [`ecn`] | congestion marks across a tunnel |
 //! | [`checksum`] | the Internet checksum, whole and incremental |
 //! | [`inner`] | the IPv4 packet inside a tunnel or on a VLAN, read once and checked |
 //! | [`fragment`] | where a fragment lies in its datagram, and how a packet is cut |
 //! | [`icmp`] | ICMP errors made by the relay, what a received error quotes, echo replies |
+//! | [`ipv6`] | the IPv6 header, and the checksum over parts of it |
+//! | [`icmpv6`] | the ICMPv6 error that refuses an inner packet, echo replies |
+//! | [`neighbor_discovery`] | solicitations and advertisements of IPv6's neighbour discovery |
 //! | [`mss`] | the clamp on TCP's maximum segment size |
 
 pub mod arp;
@@ -18,11 +21,15 @@ pub mod ecn;
 pub mod ethernet;
 pub mod fragment;
 pub mod icmp;
+pub mod icmpv6;
 pub mod inner;
+pub mod ipv6;
 pub mod mss;
+pub mod neighbor_discovery;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod underlay;
+pub mod underlay6;
 
 use std::net::Ipv4Addr;
 

@@ -9,7 +9,7 @@ use rand::{RngCore, SeedableRng};
 
 use crate::counters::{DropCounters, TunnelCounters};
 use crate::drop_reason::DropReason;
-use crate::link::Interface;
+use crate::link::{Interface, Ipv6Interface};
 use crate::router_config::{
     AttachmentId, EndpointConfig, EndpointId, EndpointKind, PortConfig, PortId, RouterConfig, TenantConfig, TenantEntry, TunnelConfig,
     TunnelId, TunnelKind, Vlan, WorkerId,
@@ -52,6 +52,7 @@ pub(super) fn access_interfaces(config: &RouterConfig, worker: WorkerId) -> Vec<
     let interface = |(index, port): (u8, &PortConfig)| {
         let address = port.address?;
         let interface = Interface::new(PortId(index), Vlan::Untagged, port.mtu, address, port.gateway, Vec::new(), ACCESS_NEIGHBORS);
+        let interface = interface.with_ipv6(port.address6.map(|address| Ipv6Interface::new(address, port.gateway6, ACCESS_NEIGHBORS)));
         Some(if worker == WorkerId(0) { interface } else { interface.without_announcements() })
     };
     ports.map(interface).collect()
@@ -270,7 +271,7 @@ fn drain_held(interfaces: Vec<Interface>, ledger: &mut Ledger, drops: &DropCount
 }
 
 fn drop_held(interface: &mut Interface, reason: DropReason, ledger: &mut Ledger, drops: &DropCounters) {
-    for packet in interface.neighbors.drain_held() {
+    for packet in interface.drain_held() {
         ledger.dropped_held(packet, reason, drops);
     }
 }

@@ -32,7 +32,7 @@ impl Worker {
         FrameAudit {
             free: self.ledger.frames.free(),
             with_nics: self.ports.iter().flat_map(|port| &port.nics).map(|nic| nic.held()).sum(),
-            waiting: interfaces.map(|interface| interface.neighbors.holding()).sum::<usize>()
+            waiting: interfaces.map(|interface| interface.holding()).sum::<usize>()
                 + self.handshakes.len()
                 + self.tenants.iter().flatten().map(|tenant| tenant.fragments.waiting()).sum::<usize>()
                 + self.tenant_queues.len(),

@@ -7,12 +7,11 @@
 //! | handshake message | what the listener lets through, with cookies and limits | waits in `handshakes` |
 //! | IKE message | UDP port and marker | an event for the control plane (`ipsec`) |
 //! | ARP, echo request to the relay | addresses | answered here and now |
+//! | IPv6 on a tenant's VLAN | port and tags | refused, on the tenant's account, but for the relay's own address (`ipv6`) |
 //! | any of these but the relay's own, of another worker's tenant | the same | handed over (`crossings`) |
 //!
 //! A whole batch is classified before any of it is worked on. The tenants' queues between the two reorder arrivals of different tenants,
 //! and hold them: the numbers in an arrival are good until the next configuration is adopted.
-
-use std::net::{SocketAddr, SocketAddrV4};
 
 use crate::drop_reason::DropReason;
 use crate::host;
@@ -29,13 +28,15 @@ use crate::wire::inner::Inner;
 use crate::wire::underlay::{self, Outer};
 use crate::worker::control::IkePort;
 use crate::worker::crossings::ForeignOrigin;
+use crate::worker::handoff::Heard;
 use crate::worker::handshakes::{Handshake, Named};
 use crate::worker::ledger::Ledger;
 use crate::worker::port::{self, Port};
+use crate::worker::source::Source;
 use crate::worker::{LIVING, Worker};
 
 /// Echo requests that the relay answers on its access address, to whoever asks.
-const ECHOES: Rate = Rate::per_second(100);
+pub(super) const ECHOES: Rate = Rate::per_second(100);
 
 /// A received packet of one tenant, and what the way in has learnt about it.
 #[derive(Debug)]
@@ -44,6 +45,16 @@ pub(super) struct Arrival {
     /// From the office: the tunnel's message. From the cloud: the IPv4 packet, with whatever pads it.
     pub(super) packet: Packet,
     pub(super) origin: Origin,
+}
+
+/// The outer headers of a tunnel's message: what is needed of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Envelope {
+    pub(super) source: Source,
+    /// The relay's UDP port.
+    pub(super) local_port: u16,
+    /// ECN bits.
+    pub(super) ecn: u8,
 }
 
 /// Where an arrival comes from.
@@ -56,7 +67,7 @@ pub(super) enum Origin {
         /// The relay's end.
         endpoint: EndpointId,
         /// Outer source; of ESP without UDP, port 0.
-        source: SocketAddrV4,
+        source: Source,
         /// ECN bits of the outer header.
         ecn: u8,
     },
@@ -103,21 +114,27 @@ impl Worker {
 
         // No tenant has an untagged attachment on a port with an address of the relay's own.
         if header.vlan == Vlan::Untagged && self.access[usize::from(id.0)].is_some() {
-            if header.ethertype != ethernet::ARP {
-                return self.classify_from_access(id, packet, header.source, now);
+            match header.ethertype {
+                ethernet::ARP => self.arp_from_access(id, packet, header.source, now),
+                ethernet::IPV6 => return self.ipv6_from_access(id, packet, header.source, now),
+                _ => return self.classify_from_access(id, packet, header.source, now),
             }
-            self.arp_from_access(id, packet, header.source, now);
             return None;
         }
         match (self.attachments.get((id, header.vlan)), header.ethertype) {
             (Some((tenant, attachment)), ethernet::ARP) => self.arp_from_cloud(tenant, attachment, packet, header.source, now),
+            // It does not wait for its turn: what would be refused there anyhow shall not push out what would not.
+            (Some((tenant, attachment)), ethernet::IPV6) => self.ipv6_from_cloud(tenant, attachment, packet, header.source, now),
             (Some((tenant, attachment)), _) => {
                 return Some(Arrival { packet, origin: Origin::Cloud { tenant, attachment, station: header.source } });
             }
             (None, ethertype) if let Some(owner) = self.steering.other_by_vlan(id, header.vlan) => {
                 let (vlan, station) = (header.vlan, header.source);
-                let origin =
-                    if ethertype == ethernet::ARP { ForeignOrigin::Arp { vlan, station } } else { ForeignOrigin::Vlan { vlan, station } };
+                let origin = match ethertype {
+                    ethernet::ARP => ForeignOrigin::Arp { vlan, station },
+                    ethernet::IPV6 => ForeignOrigin::Ipv6 { vlan, station },
+                    _ => ForeignOrigin::Vlan { vlan, station },
+                };
                 self.hand_over(owner, packet, id, origin);
             }
             (None, _) if header.vlan == Vlan::Untagged => self.drop_at_port(id, packet, DropReason::UntaggedUnexpected),
@@ -152,34 +169,32 @@ impl Worker {
             (Some(at), 500) => return self.classify_ipsec(id, at, IkePort::P500, datagram, packet, now),
             _ => {}
         }
-        let Some(index) = wireguard::data_index(packet.bytes()) else {
-            return self.classify_handshake(id, datagram, packet, now);
-        };
-        self.classify_by_index(id, index, datagram, packet)
+        let underlay::Datagram { source, destination, ecn, .. } = datagram;
+        self.classify_wireguard(id, Envelope { source: Source::V4(source), local_port: destination.port(), ecn }, packet, now)
+    }
+
+    /// A UDP payload that is not IPsec's.
+    pub(super) fn classify_wireguard(&mut self, id: PortId, envelope: Envelope, packet: Packet, now: Instant) -> Option<Arrival> {
+        match wireguard::data_index(packet.bytes()) {
+            Some(index) => self.classify_by_index(id, index, envelope, packet),
+            None => self.classify_handshake(id, envelope, packet, now),
+        }
     }
 
     /// A message with a receiver index, which shows its owner.
-    fn classify_by_index(&mut self, id: PortId, index: u32, datagram: underlay::Datagram, packet: Packet) -> Option<Arrival> {
-        let underlay::Datagram { source, destination: local, ecn, .. } = datagram;
+    fn classify_by_index(&mut self, id: PortId, index: u32, envelope: Envelope, packet: Packet) -> Option<Arrival> {
         match self.steering.other_by_index(index) {
-            None => self.arrival_of_tunnel(id, local, index, source, ecn, packet),
+            None => self.arrival_of_tunnel(id, index, envelope, packet),
             Some(owner) => {
-                self.hand_over(owner, packet, id, ForeignOrigin::Tunnel { index, source, local, ecn });
+                self.hand_over(owner, packet, id, ForeignOrigin::Tunnel { index, envelope });
                 None
             }
         }
     }
 
-    pub(super) fn arrival_of_tunnel(
-        &mut self,
-        id: PortId,
-        local: SocketAddrV4,
-        index: u32,
-        source: SocketAddrV4,
-        ecn: u8,
-        packet: Packet,
-    ) -> Option<Arrival> {
-        let Some(endpoint) = self.endpoint_at(id, local) else { return self.refuse(id, packet, DropReason::NoListener) };
+    pub(super) fn arrival_of_tunnel(&mut self, id: PortId, index: u32, envelope: Envelope, packet: Packet) -> Option<Arrival> {
+        let Envelope { source, local_port, ecn } = envelope;
+        let Some(endpoint) = self.endpoint_at(id, local_port) else { return self.refuse(id, packet, DropReason::NoListener) };
         match self.tunnels.by_index(endpoint, index) {
             Some(key) => Some(Arrival { packet, origin: Origin::Office { key, endpoint, source, ecn } }),
             None => self.refuse(id, packet, DropReason::TunnelReceiverUnknown),
@@ -187,14 +202,14 @@ impl Worker {
     }
 
     /// A message that is no data: the listener says whether it may cost anything. What may cost a Diffie-Hellman has to wait.
-    fn classify_handshake(&mut self, id: PortId, datagram: underlay::Datagram, packet: Packet, now: Instant) -> Option<Arrival> {
-        let (source, local) = (datagram.source, datagram.destination);
-        let Some(at) = self.endpoint_at(id, local) else { return self.refuse(id, packet, DropReason::NoListener) };
+    fn classify_handshake(&mut self, id: PortId, envelope: Envelope, mut packet: Packet, now: Instant) -> Option<Arrival> {
+        let (source, local_port) = (envelope.source.address(&mut packet), envelope.local_port);
+        let Some(at) = self.endpoint_at(id, local_port) else { return self.refuse(id, packet, DropReason::NoListener) };
         let Some(listener) = &mut self.endpoints[usize::from(at.0)].listener else {
             return self.refuse(id, packet, DropReason::NoListener);
         };
         let Some(mut out) = self.ledger.blank() else { return self.refuse(id, packet, DropReason::NoFreeFrame) };
-        let reason = match listener.inspect(packet.bytes(), SocketAddr::V4(source), out.spare_mut(), now) {
+        let reason = match listener.inspect(packet.bytes(), source, out.spare_mut(), now) {
             Ok(Inspected::Reply(len)) if out.set_range(0, len) => {
                 self.ledger.absorbed(packet);
                 self.ledger.generated();
@@ -204,20 +219,20 @@ impl Worker {
             Ok(Inspected::Reply(_)) => DropReason::FrameTooBig,
             Ok(Inspected::Initiation) => {
                 self.ledger.release(out);
-                self.wait_for_turn(Handshake { packet, port: id, source, local, named: Named::Sealed });
+                self.wait_for_turn(Handshake { packet, port: id, source, local_port, named: Named::Sealed });
                 return None;
             }
             Ok(Inspected::HandshakeResponse { index }) => {
                 self.ledger.release(out);
                 match self.steering.other_by_index(index) {
-                    Some(owner) => self.hand_over(owner, packet, id, ForeignOrigin::Response { index, source, local }),
-                    None => self.wait_for_turn(Handshake { packet, port: id, source, local, named: Named::Index(index) }),
+                    Some(owner) => self.hand_over(owner, packet, id, ForeignOrigin::Response { index, envelope }),
+                    None => self.wait_for_turn(Handshake { packet, port: id, source, local_port, named: Named::Index(index) }),
                 }
                 return None;
             }
             Ok(Inspected::Data { index } | Inspected::CookieReply { index }) => {
                 self.ledger.release(out);
-                return self.classify_by_index(id, index, datagram, packet);
+                return self.classify_by_index(id, index, envelope, packet);
             }
             Err(reason) => reason,
         };
@@ -225,9 +240,9 @@ impl Worker {
         self.refuse(id, packet, reason)
     }
 
-    /// The relay's end of tunnels that listens on `local`.
-    pub(super) fn endpoint_at(&self, port: PortId, local: SocketAddrV4) -> Option<EndpointId> {
-        let index = self.endpoints.iter().position(|endpoint| endpoint.local == local && endpoint.port == port)?;
+    /// The relay's end of tunnels that listens on this UDP port of a port's own addresses.
+    pub(super) fn endpoint_at(&self, port: PortId, local_port: u16) -> Option<EndpointId> {
+        let index = self.endpoints.iter().position(|endpoint| endpoint.local.port() == local_port && endpoint.port == port)?;
         Some(EndpointId(u8::try_from(index).expect("endpoints are numbered by bytes")))
     }
 
@@ -248,7 +263,7 @@ impl Worker {
             Ok(arp) => arp,
             Err(reason) => return self.drop_at_port(id, packet, reason),
         };
-        self.ledger.counters.hand_off_full.add(self.links.spread(id, arp));
+        self.ledger.counters.hand_off_full.add(self.links.spread(id, Heard::Arp(arp)));
         let port = &mut self.ports[usize::from(id.0)];
         let outcome = match &mut self.access[usize::from(id.0)] {
             Some(interface) => answer_arp(port, interface, &arp, station, &mut self.ledger, now),
@@ -272,7 +287,10 @@ impl Worker {
             if self.echoes.take(ECHOES, now) { host::answer(packet.bytes_mut(), &inner) } else { Err(DropReason::HostEchoLimited) }
         });
         match (answered, &self.access[usize::from(id.0)]) {
-            (Ok(()), Some(interface)) => port::reflect(&mut self.ports[usize::from(id.0)], interface, station, packet, &mut self.ledger),
+            (Ok(()), Some(interface)) => {
+                let port = &mut self.ports[usize::from(id.0)];
+                port::reflect(port, interface, station, packet, ethernet::IPV4, &mut self.ledger);
+            }
             (Ok(()), None) => self.drop_at_port(id, packet, DropReason::UntaggedUnexpected),
             (Err(reason), _) => self.drop_at_port(id, packet, reason),
         }
@@ -298,7 +316,7 @@ fn answer_arp(
 ) -> Result<(), DropReason> {
     match interface.receive_arp(arp, port.mac, now)? {
         ArpOutcome::Reply(reply) => port.send_arp(&reply, station, interface, ledger),
-        ArpOutcome::Resolved(station, held) => port::deliver_held(port, interface, station, held, ledger),
+        ArpOutcome::Resolved(station, held) => port::deliver_held(port, interface, station, held, ethernet::IPV4, ledger),
         ArpOutcome::Absorbed => {}
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! Configuration does not come this way (see `publish`), nor do counters (see `counters`). Rows carry names and words, as people
 //! read them; building them costs the worker a few microseconds a row, so a request returns at most [`ROWS`] and says where to go on.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use crate::router_config::{EndpointId, TrafficClass, Vlan};
@@ -355,7 +355,7 @@ pub struct NeighborRow {
     /// Tenant name; `None` on an access port.
     pub tenant: Option<Arc<str>>,
     /// Address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// MAC address, once resolved.
     pub mac: Option<[u8; 6]>,
     /// `reachable`, `probing`, `incomplete` or `failed`.

@@ -1,5 +1,5 @@
 //! What crosses between workers: a frame on its way to the owner of its tenant, one on its way to a port, a frame of memory on its way
-//! home, and what ARP told.
+//! home, and what neighbours told.
 //!
 //! A frame is handed over once: where the owner does not know it (it works with another configuration, for a moment), it is lost there
 //! by name. Numbers of tenants mean nothing to another worker, so a crossing carries what the frame itself says.
@@ -7,34 +7,36 @@
 use std::net::SocketAddrV4;
 
 use crate::drop_reason::DropReason;
-use crate::link::ArpOutcome;
+use crate::link::{ArpOutcome, DiscoveryOutcome};
 use crate::nic::BATCH;
 use crate::packet::Packet;
 use crate::router_config::{PortId, Vlan, WorkerId};
 use crate::time::Instant;
-use crate::wire::arp::Arp;
-use crate::wire::ethernet::MacAddr;
-use crate::worker::classify::{Arrival, Origin};
-use crate::worker::handoff::Crossing;
+use crate::wire::ethernet::{self, MacAddr};
+use crate::worker::classify::{Arrival, Envelope, Origin};
+use crate::worker::handoff::{Crossing, Heard};
 use crate::worker::handshakes::{Handshake, Named};
 use crate::worker::port::{self, Port};
+use crate::worker::source::Source;
 use crate::worker::{MOST_BATCHES, Worker};
 
 /// What the way in has learnt of a frame that another worker owns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ForeignOrigin {
     /// A tunnel's message, without its outer headers.
-    Tunnel { index: u32, source: SocketAddrV4, local: SocketAddrV4, ecn: u8 },
+    Tunnel { index: u32, envelope: Envelope },
     /// An ESP packet, without its outer headers; a source port of 0 says that there was no UDP.
     Esp { spi: u32, source: SocketAddrV4, ecn: u8 },
     /// An answer to a handshake, which the listener let through.
-    Response { index: u32, source: SocketAddrV4, local: SocketAddrV4 },
+    Response { index: u32, envelope: Envelope },
     /// A handshake that the listener let through; the public key that it names stands behind the message.
-    Initiation { source: SocketAddrV4, local: SocketAddrV4 },
+    Initiation { source: Source, local_port: u16 },
     /// A packet on a tenant's VLAN, without its Ethernet header.
     Vlan { vlan: Vlan, station: MacAddr },
     /// An ARP message on a tenant's VLAN, without its Ethernet header.
     Arp { vlan: Vlan, station: MacAddr },
+    /// An IPv6 packet on a tenant's VLAN, without its Ethernet header.
+    Ipv6 { vlan: Vlan, station: MacAddr },
 }
 
 impl Worker {
@@ -47,12 +49,12 @@ impl Worker {
 
     /// Give a handshake to the worker that owns the tenant with this public key.
     pub(super) fn hand_over_initiation(&mut self, to: WorkerId, handshake: Handshake, peer: &[u8; 32]) {
-        let Handshake { mut packet, port, source, local, .. } = handshake;
+        let Handshake { mut packet, port, source, local_port, .. } = handshake;
         let len = packet.len();
         let grown = packet.set_range(0, len + peer.len());
         debug_assert!(grown, "a handshake is short");
         packet.bytes_mut()[len..].copy_from_slice(peer);
-        self.hand_over(to, packet, port, ForeignOrigin::Initiation { source, local });
+        self.hand_over(to, packet, port, ForeignOrigin::Initiation { source: Source::of(source), local_port });
     }
 
     /// Push what is staged for the others.
@@ -83,9 +85,9 @@ impl Worker {
         self.links.welcome(&mut self.ledger.frames);
         let ports = self.ports.iter_mut().zip(&self.access);
         let mut taken: usize = ports.map(|(port, access)| port.take_from_others(access.is_some(), &mut self.ledger)).sum();
-        while let Some((port, arp)) = self.links.news() {
+        while let Some((port, heard)) = self.links.news() {
             taken += 1;
-            self.hear(port, &arp, now);
+            self.hear(port, &heard, now);
         }
         for from in 0..self.links.workers() {
             for _ in 0..MOST_BATCHES {
@@ -115,9 +117,9 @@ impl Worker {
     }
 
     /// As `classify`, for a frame of which another worker has read what it could.
-    fn receive_crossing(&mut self, Crossing { packet, port: id, origin }: Crossing, now: Instant) -> Option<Arrival> {
+    fn receive_crossing(&mut self, Crossing { mut packet, port: id, origin }: Crossing, now: Instant) -> Option<Arrival> {
         match origin {
-            ForeignOrigin::Tunnel { index, source, local, ecn } => self.arrival_of_tunnel(id, local, index, source, ecn, packet),
+            ForeignOrigin::Tunnel { index, envelope } => self.arrival_of_tunnel(id, index, envelope, packet),
             ForeignOrigin::Esp { spi, source, ecn } => self.arrival_of_foreign_sa(id, spi, source, ecn, packet),
             ForeignOrigin::Vlan { vlan, station } => match self.attachments.get((id, vlan)) {
                 Some((tenant, attachment)) => Some(Arrival { packet, origin: Origin::Cloud { tenant, attachment, station } }),
@@ -130,33 +132,55 @@ impl Worker {
                 }
                 None
             }
-            ForeignOrigin::Response { index, source, local } => {
-                self.wait_for_turn(Handshake { packet, port: id, source, local, named: Named::Index(index) });
+            ForeignOrigin::Ipv6 { vlan, station } => {
+                match self.attachments.get((id, vlan)) {
+                    Some((tenant, attachment)) => self.ipv6_from_cloud(tenant, attachment, packet, station, now),
+                    None => self.drop_at_port(id, packet, DropReason::VlanUnknown),
+                }
                 None
             }
-            ForeignOrigin::Initiation { source, local } => {
-                self.receive_initiation(id, source, local, packet);
+            ForeignOrigin::Response { index, envelope: Envelope { source, local_port, .. } } => {
+                let source = source.address(&mut packet);
+                self.wait_for_turn(Handshake { packet, port: id, source, local_port, named: Named::Index(index) });
+                None
+            }
+            ForeignOrigin::Initiation { source, local_port } => {
+                self.receive_initiation(id, source, local_port, packet);
                 None
             }
         }
     }
 
-    fn receive_initiation(&mut self, port: PortId, source: SocketAddrV4, local: SocketAddrV4, mut packet: Packet) {
+    fn receive_initiation(&mut self, port: PortId, source: Source, local_port: u16, mut packet: Packet) {
         let Some((message, peer)) = packet.bytes().split_last_chunk::<32>().map(|(message, peer)| (message.len(), *peer)) else {
             return self.drop_at_port(port, packet, DropReason::TunnelMessageMalformed);
         };
         let shortened = packet.set_range(0, message);
         debug_assert!(shortened, "shorter than it was");
-        self.wait_for_turn(Handshake { packet, port, source, local, named: Named::Peer(peer) });
+        let source = source.address(&mut packet);
+        self.wait_for_turn(Handshake { packet, port, source, local_port, named: Named::Peer(peer) });
     }
 
-    /// Another worker got an ARP message on an access network: what it answered or asked is worth the same here.
-    fn hear(&mut self, id: PortId, arp: &Arp, now: Instant) {
+    /// Another worker got a message about neighbours on an access network: what it answered or asked is worth the same here.
+    fn hear(&mut self, id: PortId, heard: &Heard, now: Instant) {
         let port = &mut self.ports[usize::from(id.0)];
         let Some(interface) = &mut self.access[usize::from(id.0)] else { return };
         // Whoever asked the relay has been answered by the worker that was asked.
-        if let Ok(ArpOutcome::Resolved(station, held)) = interface.receive_arp(arp, port.mac, now) {
-            port::deliver_held(port, interface, station, held, &mut self.ledger);
+        let resolved = match heard {
+            Heard::Arp(arp) => match interface.receive_arp(arp, port.mac, now) {
+                Ok(ArpOutcome::Resolved(station, held)) => Some((station, held, ethernet::IPV4)),
+                _ => None,
+            },
+            Heard::Discovery(message, station) => {
+                let ipv6 = interface.ipv6.as_mut();
+                match ipv6.map(|ipv6| ipv6.discover(message, *station, port.mac, now)) {
+                    Some(Ok(DiscoveryOutcome::Resolved(station, held))) => Some((station, held, ethernet::IPV6)),
+                    _ => None,
+                }
+            }
+        };
+        if let Some((station, held, ethertype)) = resolved {
+            port::deliver_held(port, interface, station, held, ethertype, &mut self.ledger);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Arrivals go through their routes in vectors: some are opened, and while the last of them are, memory brings the sessions of the
 //! first. From here on each packet ends in exactly one place.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use crate::drop_reason::DropReason;
 use crate::packet::Packet;
@@ -10,7 +10,7 @@ use crate::router_config::{AttachmentId, EndpointId, TrafficClass};
 use crate::time::Instant;
 use crate::tunnel::{TenantId, TunnelKey};
 use crate::wire::ecn;
-use crate::wire::ethernet::MacAddr;
+use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::inner::Inner;
 use crate::worker::classify::{Arrival, Origin};
 use crate::worker::{LIVING, Worker, port};
@@ -98,7 +98,10 @@ impl Worker {
     fn open(&mut self, arrival: Arrival, now: Instant) -> Option<Open> {
         let Arrival { mut packet, origin } = arrival;
         match origin {
-            Origin::Office { key, endpoint, source, ecn } => self.open_message(key, endpoint, source, ecn, packet, now),
+            Origin::Office { key, endpoint, source, ecn } => {
+                let source = source.address(&mut packet);
+                self.open_message(key, endpoint, source, ecn, packet, now)
+            }
             Origin::Cloud { tenant, attachment, station } => match route::open_from_cloud(&mut packet) {
                 Ok(inner) => Some(Open { packet, inner, from: OpenFrom::Cloud { tenant, attachment, station: Some(station) }, hint: 0 }),
                 Err(reason) => {
@@ -114,7 +117,7 @@ impl Worker {
         &mut self,
         key: TunnelKey,
         at: EndpointId,
-        source: SocketAddrV4,
+        source: SocketAddr,
         ecn: u8,
         message: Packet,
         now: Instant,
@@ -206,7 +209,8 @@ impl Worker {
             (Ok(Verdict::EchoReply), Some(station)) => {
                 self.ledger.release(out);
                 let interface = &tenant.attachments[usize::from(attachment.0)];
-                port::reflect(&mut self.ports[usize::from(interface.port.0)], interface, station, packet, &mut self.ledger);
+                let port = &mut self.ports[usize::from(interface.port.0)];
+                port::reflect(port, interface, station, packet, ethernet::IPV4, &mut self.ledger);
             }
             (Ok(_), _) => {
                 self.ledger.release(out);

@@ -22,6 +22,8 @@ use crate::nic::BATCH;
 use crate::packet::{Frame, FramePool, Packet};
 use crate::router_config::{PortId, WorkerId};
 use crate::wire::arp::Arp;
+use crate::wire::ethernet::MacAddr;
+use crate::wire::neighbor_discovery::Discovery;
 use crate::worker::crossings::ForeignOrigin;
 use crate::worker::sleep_state::SleepState;
 
@@ -29,7 +31,7 @@ use crate::worker::sleep_state::SleepState;
 const PACKETS: usize = 1024;
 /// A ring has no more slots than this part of all frames: a worker that stalls must not keep the memory of the others.
 const PART_OF_FRAMES: usize = 16;
-/// Slots of the ring for news: ARP is rare.
+/// Slots of the ring for news: ARP and neighbour discovery are rare.
 const NEWS: usize = 64;
 
 /// A frame on its way to the worker that owns its tenant.
@@ -42,11 +44,20 @@ pub(super) struct Crossing {
     pub(super) origin: ForeignOrigin,
 }
 
+/// What a worker heard about neighbours on an access network.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Heard {
+    /// An ARP message.
+    Arp(Arp),
+    /// A message of neighbour discovery, and the station that sent it.
+    Discovery(Discovery, MacAddr),
+}
+
 /// What one worker sends to another.
 struct Outbox {
     arrivals: Producer<Crossing>,
     home: Producer<Frame>,
-    news: Producer<(PortId, Arp)>,
+    news: Producer<(PortId, Heard)>,
     staged: Vec<Crossing>,
     sleep_state: Arc<SleepState>,
     /// Pushed since the other was last told: a packet or news, or a frame.
@@ -58,7 +69,7 @@ struct Outbox {
 struct Inbox {
     arrivals: Consumer<Crossing>,
     home: Consumer<Frame>,
-    news: Consumer<(PortId, Arp)>,
+    news: Consumer<(PortId, Heard)>,
 }
 
 /// A worker's ends of the rings, and its place among all workers.
@@ -176,10 +187,10 @@ impl Links {
     }
 
     /// Tell every other worker; returns how many of them had no room.
-    pub(super) fn spread(&mut self, port: PortId, arp: Arp) -> u64 {
+    pub(super) fn spread(&mut self, port: PortId, heard: Heard) -> u64 {
         let mut full = 0;
         for outbox in self.out.iter_mut().flatten() {
-            full += u64::from(outbox.news.push((port, arp)).is_err());
+            full += u64::from(outbox.news.push((port, heard)).is_err());
             outbox.pushed = true;
         }
         full
@@ -238,7 +249,7 @@ impl Links {
     }
 
     /// What another worker heard, if anything is left.
-    pub(super) fn news(&mut self) -> Option<(PortId, Arp)> {
+    pub(super) fn news(&mut self) -> Option<(PortId, Heard)> {
         self.inboxes.iter_mut().flatten().find_map(|inbox| inbox.news.pop().ok())
     }
 

@@ -4,7 +4,7 @@
 //! Only what the listener let through gets in here, so a flood of forgeries fills nothing. A message that waits is booked as held.
 
 use std::collections::VecDeque;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use crate::drop_reason::DropReason;
 use crate::packet::Packet;
@@ -28,10 +28,10 @@ const INTERVAL: Duration = Duration::from_millis(1);
 pub(super) struct Handshake {
     pub(super) packet: Packet,
     pub(super) port: PortId,
-    /// The relay's end.
-    pub(super) local: SocketAddrV4,
+    /// The relay's end: its UDP port.
+    pub(super) local_port: u16,
     /// Outer source.
-    pub(super) source: SocketAddrV4,
+    pub(super) source: SocketAddr,
     /// What is known of the tunnel.
     pub(super) named: Named,
 }
@@ -86,8 +86,8 @@ impl Worker {
         let Some(handshake) = self.handshakes.waiting.pop_front() else { return };
         self.handshakes.last_at = now;
         self.ledger.unhold();
-        let Handshake { port, local, named, .. } = handshake;
-        let Some(at) = self.endpoint_at(port, local) else { return self.drop_at_port(port, handshake.packet, DropReason::NoListener) };
+        let Handshake { port, local_port, named, .. } = handshake;
+        let Some(at) = self.endpoint_at(port, local_port) else { return self.drop_at_port(port, handshake.packet, DropReason::NoListener) };
         match self.tunnel_of_handshake(at, named, handshake.packet.bytes(), now) {
             Ok(Found::Here(key)) => {
                 let opened = self.open_message(key, at, handshake.source, 0, handshake.packet, now);

@@ -189,14 +189,22 @@ fn keep_interface(port: &mut Port, interface: &mut Interface, drops: &DropCounte
     if let Some(gateway) = interface.gateway() {
         interface.neighbors.resolve(gateway, now);
     }
+    if let Some(ipv6) = &mut interface.ipv6
+        && let Some(gateway) = ipv6.gateway()
+    {
+        ipv6.neighbors.resolve(gateway, now);
+    }
     announce(port, interface, ledger);
     port::send_probes(port, interface, ledger, now);
-    while let Some(packet) = interface.neighbors.expired_held() {
+    while let Some(packet) = interface.expired_held() {
         ledger.dropped_held(packet, DropReason::NextHopUnresolved, drops);
     }
 }
 
 fn announce(port: &mut Port, interface: &mut Interface, ledger: &mut Ledger) {
+    if let Some((message, stations)) = interface.ipv6.as_mut().and_then(|ipv6| ipv6.next_announcement(port.mac)) {
+        port.send_discovery(&message, stations, interface, ledger);
+    }
     for _ in 0..ANNOUNCE_BUDGET {
         let Some(arp) = interface.next_announcement(port.mac) else { return };
         port.send_arp(&arp, MacAddr::BROADCAST, interface, ledger);

@@ -7,22 +7,36 @@ use crate::router_config::AttachmentId;
 use crate::time::Instant;
 use crate::tunnel::{TenantId, TunnelKey};
 use crate::wire::icmp::{self, IcmpErrorKind};
+use crate::wire::icmpv6;
 use crate::wire::inner::Inner;
 use crate::worker::Worker;
 
 impl Worker {
     /// Tell an office host why its packet was lost, where ICMP has a word for it. `lost` is the untranslated inner packet.
     pub(super) fn explain_to_office(&mut self, key: TunnelKey, reason: DropReason, lost: &Packet, now: Instant) {
-        let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
+        let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref() else { return };
+        if reason == DropReason::Ipv6Refused {
+            // Nothing has admitted it yet; who is cut off hears nothing.
+            if tenant.admit_tenant().is_ok() {
+                let longest = usize::from(tenant.inner_mtu());
+                self.send_error_to_office(key, |out| icmpv6::administratively_prohibited(out, longest, lost.bytes()), now);
+            }
+            return;
+        }
         let mtu = tenant.smallest_cloud_mtu();
         let Ok(inner) = Inner::parse(lost.bytes()) else { return };
         let Some(kind) = icmp_error_for(reason, &inner, mtu) else { return };
         // The destination speaks for itself: WireGuard at the office lets in only sources that it sends to (AllowedIPs), and the
         // relay's own address is none of them.
-        let from = inner.destination;
+        self.send_error_to_office(key, |out| icmp::icmp_error(out, kind, inner.destination, lost.bytes()), now);
+    }
+
+    /// Send what `write` writes, if anything, through the tunnel, on the tenant's account.
+    fn send_error_to_office(&mut self, key: TunnelKey, write: impl FnOnce(&mut [u8]) -> Option<usize>, now: Instant) {
+        let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
         let Some(mut plain) = self.ledger.blank() else { return };
         let Some(mut out) = self.ledger.blank() else { return self.ledger.release(plain) };
-        let written = icmp::icmp_error(plain.spare_mut(), kind, from, lost.bytes());
+        let written = write(plain.spare_mut());
         let sent = written.is_some_and(|len| plain.set_range(0, len))
             && tenant.may_send_icmp_error(now)
             && route::encapsulate(tenant, key.tunnel, &mut plain, &mut out, now).is_ok();

@@ -16,6 +16,7 @@ use crate::wire::underlay;
 use crate::worker::classify::{Arrival, Origin};
 use crate::worker::control::{Event, IkePort};
 use crate::worker::crossings::ForeignOrigin;
+use crate::worker::source::Source;
 use crate::worker::{RING, Worker};
 
 /// RFC 3948 section 2.2: what stands before an IKE message on port 4500, where ESP has its SPI.
@@ -114,7 +115,7 @@ impl Worker {
 
     fn arrival_of_sa(&mut self, id: PortId, at: EndpointId, spi: u32, source: SocketAddrV4, ecn: u8, packet: Packet) -> Option<Arrival> {
         match self.spis.find(at, spi) {
-            Some(key) => Some(Arrival { packet, origin: Origin::Office { key, endpoint: at, source, ecn } }),
+            Some(key) => Some(Arrival { packet, origin: Origin::Office { key, endpoint: at, source: Source::V4(source), ecn } }),
             None => self.refuse(id, packet, DropReason::EspSpiUnknown),
         }
     }

@@ -17,8 +17,10 @@
 //! | `fragments` | one packet that is not one datagram: fragments wait for their first one, and what is too big is cut |
 //! | `prefetch` | what memory should bring meanwhile |
 //! | `ipsec` | ESP by its SPI, IKE for the control plane |
+//! | `ipv6` | neighbour discovery and echo of the relay's own IPv6 addresses; what else IPv6 brings |
 //! | `security_associations` | what key exchange asks for, and what tunnels tell it |
 //! | `handshakes` | what costs too much to be done between two packets |
+//! | `source` | where a tunnel's message came from |
 //! | `transmit`, `port` | the way out: outer headers, next hop, the NIC's queue |
 //! | `icmp_errors` | telling a host why its packet was lost |
 //! | `ledger` | every packet's end, and the conservation law |
@@ -45,12 +47,14 @@ mod handshakes;
 mod housekeeping;
 mod icmp_errors;
 mod ipsec;
+mod ipv6;
 mod ledger;
 mod port;
 mod prefetch;
 mod security_associations;
 mod sleep_state;
 mod snapshots;
+mod source;
 pub mod steering;
 mod tenant_queues;
 pub mod thread;
@@ -107,7 +111,7 @@ const LIVING: &str = "the tables of tunnels and attachments name living tenants 
 /// One of the relay's own ends of tunnels.
 struct Endpoint {
     port: PortId,
-    /// Where tunnels' messages come to; IPsec's in UDP.
+    /// Where tunnels' messages come to; IPsec's in UDP. With WireGuard the same port of the IPv6 address, too, where there is one.
     local: SocketAddrV4,
     /// None where the endpoint speaks IPsec.
     listener: Option<WireGuardListener>,

@@ -1,19 +1,20 @@
 //! A port: the NIC, its transmit queue of this batch, and the way of a packet from its next hop onto the wire.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use rtrb::Consumer;
 
 use crate::counters::{DropCounters, PortShare};
 use crate::drop_reason::DropReason;
-use crate::link::{Interface, Resolution};
+use crate::link::{Interface, Ipv6Interface, Resolution};
 use crate::nic::{BATCH, Nic};
 use crate::packet::Packet;
 use crate::router_config::Vlan;
 use crate::time::Instant;
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{self, Ethernet, MacAddr};
+use crate::wire::neighbor_discovery::Discovery;
 use crate::worker::ledger::Ledger;
 use crate::worker::transmit_handoff::{Finished, PortQueues, TransmitHandoff};
 
@@ -47,11 +48,21 @@ impl Port {
 
     /// Queue an ARP message of the relay's own.
     pub(super) fn send_arp(&mut self, arp: &Arp, station: MacAddr, interface: &Interface, ledger: &mut Ledger) {
+        self.send_own(&arp.bytes(), station, interface, ethernet::ARP, ledger);
+    }
+
+    /// Queue a message of neighbour discovery of the relay's own.
+    pub(super) fn send_discovery(&mut self, message: &Discovery, station: MacAddr, interface: &Interface, ledger: &mut Ledger) {
+        let (bytes, len) = message.bytes();
+        self.send_own(&bytes[..len], station, interface, ethernet::IPV6, ledger);
+    }
+
+    fn send_own(&mut self, bytes: &[u8], station: MacAddr, interface: &Interface, ethertype: u16, ledger: &mut Ledger) {
         let Some(frame) = ledger.frames.take() else { return };
-        match Packet::copied(frame, &arp.bytes()) {
+        match Packet::copied(frame, bytes) {
             Ok(packet) => {
                 ledger.generated();
-                self.send(packet, interface, station, ethernet::ARP, ledger);
+                self.send(packet, interface, station, ethertype, ledger);
             }
             Err(frame) => ledger.frames.put(frame),
         }
@@ -167,15 +178,41 @@ pub(super) fn deliver(
     }
 }
 
-/// A next hop has answered: send what waited for it.
-pub(super) fn deliver_held(port: &mut Port, interface: &Interface, station: MacAddr, packet: Packet, ledger: &mut Ledger) {
-    ledger.unhold();
-    port.send(packet, interface, station, ethernet::IPV4, ledger);
+/// As [`deliver`], for an IPv6 packet.
+pub(super) fn deliver6(
+    port: &mut Port,
+    interface: &mut Interface,
+    next_hop: Ipv6Addr,
+    packet: Packet,
+    account: Account<'_>,
+    ledger: &mut Ledger,
+    now: Instant,
+) {
+    let Some(ipv6) = &mut interface.ipv6 else {
+        return ledger.dropped(packet, DropReason::NextHopUnresolved, account.drops(port));
+    };
+    match ipv6.neighbors.resolve(next_hop, now) {
+        Resolution::Known(station) => port.send(packet, interface, station, ethernet::IPV6, ledger),
+        Resolution::Full => ledger.dropped(packet, DropReason::NeighborTableFull, account.drops(port)),
+        Resolution::Unresolved => {
+            match ipv6.neighbors.hold(next_hop, packet) {
+                Some(displaced) => ledger.dropped(displaced, DropReason::NextHopUnresolved, account.drops(port)),
+                None => ledger.hold(),
+            }
+            send_probes(port, interface, ledger, now);
+        }
+    }
 }
 
-/// Send an IPv4 packet straight back to the station it came from.
-pub(super) fn reflect(port: &mut Port, interface: &Interface, station: MacAddr, packet: Packet, ledger: &mut Ledger) {
-    port.send(packet, interface, station, ethernet::IPV4, ledger);
+/// A next hop has answered: send what waited for it.
+pub(super) fn deliver_held(port: &mut Port, interface: &Interface, station: MacAddr, packet: Packet, ethertype: u16, ledger: &mut Ledger) {
+    ledger.unhold();
+    port.send(packet, interface, station, ethertype, ledger);
+}
+
+/// Send a packet straight back to the station it came from.
+pub(super) fn reflect(port: &mut Port, interface: &Interface, station: MacAddr, packet: Packet, ethertype: u16, ledger: &mut Ledger) {
+    port.send(packet, interface, station, ethertype, ledger);
 }
 
 /// Ask for the next hops that are due.
@@ -183,5 +220,10 @@ pub(super) fn send_probes(port: &mut Port, interface: &mut Interface, ledger: &m
     while let Some(probe) = interface.neighbors.poll(now) {
         let (arp, station) = interface.request(probe, port.mac);
         port.send_arp(&arp, station, interface, ledger);
+    }
+    let own = port.mac;
+    let next = |ipv6: &mut Ipv6Interface| ipv6.neighbors.poll(now).map(|probe| ipv6.solicitation(probe, own));
+    while let Some((solicitation, station)) = interface.ipv6.as_deref_mut().and_then(next) {
+        port.send_discovery(&solicitation, station, interface, ledger);
     }
 }

@@ -97,7 +97,7 @@ impl Worker {
         let (front, rest) = packet.bytes_mut().split_at_mut(parts[0].len());
         front.copy_from_slice(parts[0]);
         rest.copy_from_slice(parts[1]);
-        self.send_datagram_from(at, local_port.number(), to, 0, packet, now);
+        self.send_datagram_from(at, local_port.number(), to.into(), 0, packet, now);
     }
 
     fn install_sa(&mut self, tenant: &str, tunnel: &str, pair: &SaPair, now: Instant) -> Result<(), SaRefused> {

@@ -1,5 +1,6 @@
 //! Answering the control plane: commands, and the rows of `show`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::link::Interface;
@@ -80,7 +81,10 @@ impl Worker {
         tenant: Option<&'a Tenant>,
         now: Instant,
     ) -> impl Iterator<Item = NeighborRow> {
-        interface.neighbors.rows().map(move |(address, mac, state, confirmed_at)| NeighborRow {
+        let of_ipv4 = interface.neighbors.rows().map(|(address, mac, state, at)| (IpAddr::V4(address), mac, state, at));
+        let ipv6 = interface.ipv6.iter().flat_map(|ipv6| ipv6.neighbors.rows());
+        let of_ipv6 = ipv6.map(|(address, mac, state, at)| (IpAddr::V6(address), mac, state, at));
+        of_ipv4.chain(of_ipv6).map(move |(address, mac, state, confirmed_at)| NeighborRow {
             port: self.port_name(interface.port),
             vlan: interface.vlan,
             tenant: tenant.map(|tenant| Arc::clone(&tenant.config.name)),

@@ -1,6 +1,6 @@
 //! The way out: from a packet that is ready to the port it leaves by.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::drop_reason::DropReason;
 use crate::packet::Packet;
@@ -8,7 +8,7 @@ use crate::router_config::{AttachmentId, EndpointId};
 use crate::tenant::TenantTunnel;
 use crate::time::Instant;
 use crate::tunnel::{TenantId, Tunnel, TunnelKey, Way};
-use crate::wire::underlay;
+use crate::wire::{underlay, underlay6};
 use crate::worker::port::Account;
 use crate::worker::{LIVING, Worker, port};
 
@@ -33,7 +33,7 @@ impl Worker {
     }
 
     /// Put the outer headers around `packet` and send it over the endpoint's access network.
-    pub(super) fn send_datagram(&mut self, endpoint: EndpointId, peer: SocketAddrV4, ecn: u8, packet: Packet, now: Instant) {
+    pub(super) fn send_datagram(&mut self, endpoint: EndpointId, peer: SocketAddr, ecn: u8, packet: Packet, now: Instant) {
         let local = self.endpoints[usize::from(endpoint.0)].local.port();
         self.send_datagram_from(endpoint, local, peer, ecn, packet, now);
     }
@@ -43,14 +43,41 @@ impl Worker {
         &mut self,
         endpoint: EndpointId,
         local_port: u16,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         ecn: u8,
         mut packet: Packet,
         now: Instant,
     ) {
-        let local = *self.endpoints[usize::from(endpoint.0)].local.ip();
-        let fits = underlay::push(&mut packet, SocketAddrV4::new(local, local_port), peer, ecn);
-        self.send_outer(endpoint, *peer.ip(), fits, packet, now);
+        match peer {
+            SocketAddr::V4(peer) => {
+                let local = *self.endpoints[usize::from(endpoint.0)].local.ip();
+                let fits = underlay::push(&mut packet, SocketAddrV4::new(local, local_port), peer, ecn);
+                self.send_outer(endpoint, *peer.ip(), fits, packet, now);
+            }
+            SocketAddr::V6(peer) => self.send_outer6(endpoint, local_port, peer, ecn, packet, now),
+        }
+    }
+
+    /// Put IPv6 headers around `packet` and send it, where the endpoint's port has an IPv6 address (a reload may have taken it).
+    fn send_outer6(&mut self, endpoint: EndpointId, local_port: u16, peer: SocketAddrV6, ecn: u8, mut packet: Packet, now: Instant) {
+        let id = self.endpoints[usize::from(endpoint.0)].port;
+        let port = &mut self.ports[usize::from(id.0)];
+        let interface = self.access[usize::from(id.0)].as_mut();
+        let way = interface.and_then(|interface| {
+            let ipv6 = interface.ipv6.as_ref()?;
+            let (local, next_hop) = (ipv6.address(), ipv6.next_hop(*peer.ip())?);
+            Some((interface, local, next_hop))
+        });
+        let reason = match way {
+            None => DropReason::NextHopUnresolved,
+            Some((interface, local, next_hop)) => {
+                if underlay6::push(&mut packet, SocketAddrV6::new(local, local_port, 0, 0), peer, ecn) {
+                    return port::deliver6(port, interface, next_hop, packet, Account::Port, &mut self.ledger, now);
+                }
+                DropReason::FrameTooBig
+            }
+        };
+        self.ledger.dropped(packet, reason, &port.counters.drops);
     }
 
     /// Send an ESP packet without UDP.

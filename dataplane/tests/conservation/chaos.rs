@@ -10,6 +10,7 @@ use dataplane::simulation::fragments::{cut, placed};
 use dataplane::simulation::municipality::{ACCESS, AWS, GCP, another_tunnel, attachment, nonzero};
 use dataplane::simulation::office::Office;
 use dataplane::simulation::packets::{self, Segment, edited};
+use dataplane::simulation::packets6::network6;
 use dataplane::simulation::stations::{frame, relay_mac};
 use dataplane::simulation::{Dimensions, Weather, World, ip, ipsec_municipality, municipality};
 use dataplane::time::Duration;
@@ -46,6 +47,7 @@ pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
         mtu: 1_500,
         workers,
         queues,
+        ipv6: random.random_ratio(1, 2),
     };
     // Sometimes there is memory for queues.
     let dimensions = if random.random_ratio(1, 6) { Dimensions { frames: 640, ring: 64, ..dimensions } } else { dimensions };
@@ -104,6 +106,9 @@ fn tenant(number: usize, ipsec: &[bool; 3], redundancy: Option<Redundancy>, rand
     if random.random_ratio(1, 6) {
         tenant.attachments[0].mtu = 1_300;
     }
+    if random.random_ratio(1, 2) {
+        tenant.attachments[0].address6 = Some(network6("fd00:1::2/64"));
+    }
     if random.random_ratio(1, 6) {
         tenant.attachments.push(attachment(GCP, 3_000));
         tenant.attachments[1].vlan = Vlan::Double { outer: vlan(number), inner: vlan(7) };
@@ -128,7 +133,8 @@ impl Chaos {
             46..54 => self.stranger_sends(),
             54..56 => self.stranger_speaks_ipsec(),
             56..62 => self.somebody_sends_arp(),
-            62..68 => self.send_again(),
+            62..66 => self.send_again(),
+            66..68 => self.somebody_speaks_ipv6(),
             68..78 => self.time_passes(),
             78..84 => self.weather_changes(),
             84..87 => self.office_moves(),

@@ -118,7 +118,7 @@ impl Chaos {
         match self.random.random_range(0..4) {
             0 => self.world.office(name).in_udp ^= true,
             1 if !self.world.office(name).esp().relay_spis().is_empty() => {
-                let oddities = [(59, 42, None), (41, 42, None), (4, 41, Some(&[9, 1][..])), (4, 42, Some(&[255][..]))];
+                let oddities = [(59, 42, None), (41, 42, None), (17, 42, None), (4, 41, Some(&[9, 1][..])), (4, 42, Some(&[255][..]))];
                 let (next_header, len, padding) = self.one_of(&oddities);
                 let odd = self.world.office(name).esp().seal_oddly(next_header, &vec![0x45; len], padding);
                 let source = self.world.office(name).outer;

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod ipsec;
+mod ipv6;
 
 use std::collections::BTreeSet;
 

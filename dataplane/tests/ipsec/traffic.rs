@@ -104,7 +104,7 @@ fn dummies_transport_mode_and_broken_padding_have_names_and_open_nothing() {
     for (next_header, padding, reason) in [
         (59, None, DropReason::EspDummy),
         (17, None, DropReason::TunnelNextHeaderUnsupported),
-        (41, None, DropReason::TunnelNextHeaderUnsupported),
+        (41, None, DropReason::Ipv6Refused),
         // The second pad octet is 7 where RFC 4303 section 2.4 says 2.
         (4, Some(&[1, 7, 3, 4, 4][..]), DropReason::EspPaddingInvalid),
         // More padding than packet.

@@ -135,7 +135,7 @@ fn attempt_24_an_address_of_one_tenant_asked_for_on_the_vlan_of_another() {
 }
 
 #[test]
-fn attempts_25_26_stations_that_nobody_can_be_and_protocols_that_nobody_asked_for() {
+fn attempt_25_stations_that_nobody_can_be_and_protocols_that_nobody_asked_for() {
     let mut world = twins(304);
     let vlan = world.cloud("a").vlan;
     let us = relay_mac(AWS);
@@ -146,8 +146,9 @@ fn attempts_25_26_stations_that_nobody_can_be_and_protocols_that_nobody_asked_fo
         (us, us, ethernet::IPV4, DropReason::EthernetSourceInvalid),
         (EVIL, MacAddr::BROADCAST, ethernet::IPV4, DropReason::EthernetNotForUs),
         (EVIL, EVIL, ethernet::IPV4, DropReason::EthernetNotForUs),
-        (EVIL, MacAddr([0x33, 0x33, 0, 0, 0, 1]), ethernet::IPV6, DropReason::Ipv6Unsupported),
-        (EVIL, us, ethernet::IPV6, DropReason::Ipv6Unsupported),
+        (EVIL, MacAddr::BROADCAST, ethernet::IPV6, DropReason::EthernetNotForUs),
+        (EVIL, EVIL, ethernet::IPV6, DropReason::EthernetNotForUs),
+        (us, us, ethernet::IPV6, DropReason::EthernetSourceInvalid),
         (EVIL, us, 0x88cc, DropReason::EtherTypeUnsupported),
     ] {
         frame_fails(&mut world, frame(vlan, source, destination, ethertype, &job()), "aws", reason);

@@ -7,6 +7,7 @@ mod classes;
 mod fragments;
 mod inner;
 mod ipsec;
+mod ipv6;
 mod link;
 mod state;
 mod tunnels;

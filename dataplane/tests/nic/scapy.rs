@@ -36,6 +36,7 @@ fn tenant() -> TenantConfig {
         vlan: Vlan::Single(VlanId::new(2_101).expect("usable")),
         address: "10.254.1.2/27".parse().expect("a network"),
         gateway: Ipv4Addr::new(10, 254, 1, 1),
+        address6: None,
         mtu: 1_500,
     };
     let service = ServiceConfig {
@@ -70,6 +71,8 @@ fn config(counters: &Arc<TenantCounters>) -> RouterConfig {
         name: name.into(),
         address: address.map(|address| address.parse().expect("a network")),
         gateway: address.map(|_| Ipv4Addr::new(192, 0, 2, 254)),
+        address6: None,
+        gateway6: None,
         mtu: 1_500,
         counters: Arc::default(),
     };

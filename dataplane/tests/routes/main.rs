@@ -5,10 +5,13 @@ mod attachments;
 mod filtering;
 mod fragments;
 mod icmp;
+mod ipv6;
+mod neighbor_discovery;
 mod redundancy;
 mod relay_itself;
 mod translation;
 mod tunnels;
+mod underlay6;
 
 use dataplane::simulation::packets::{self, Seen};
 

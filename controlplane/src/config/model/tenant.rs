@@ -1,11 +1,11 @@
 //! One tenant: who it is, its tunnels and attachments.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 
 use super::{AttachmentIndex, Callback, EndpointIndex, IpsecTunnel, PortIndex, Service, Source, SourceTranslation};
 
@@ -29,6 +29,15 @@ pub struct Tenant {
     pub callbacks: Vec<Callback>,
     pub limits: Limits,
     pub rate: Rate,
+    pub ipv6: Ipv6Inside,
+}
+
+/// What becomes of IPv6 packets of its hosts. There is one answer so far, which the data plane gives to all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ipv6Inside {
+    /// Each is lost by name, and its sender told.
+    #[default]
+    Refuse,
 }
 
 impl Tenant {
@@ -122,7 +131,7 @@ pub enum TunnelKind {
         /// Read with [`super::keys::read_key`].
         preshared_key_file: Option<PathBuf>,
         /// The municipal router's fixed address, to which the relay may initiate.
-        endpoint_address: Option<SocketAddrV4>,
+        endpoint_address: Option<SocketAddr>,
         /// Seconds.
         persistent_keepalive: Option<NonZeroU16>,
     },
@@ -145,6 +154,8 @@ pub struct Attachment {
     pub address: Ipv4Network,
     /// The default next hop.
     pub gateway: Ipv4Addr,
+    /// The relay's own IPv6 address, which answers for itself alone.
+    pub address6: Option<Ipv6Network>,
 }
 
 /// Ids are 1 to 4094 and mean something on one port only.

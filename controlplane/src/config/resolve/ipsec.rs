@@ -72,9 +72,10 @@ pub(in super::super) fn policy(relay: &RelayFile, tenant: &TenantFile, entry: &I
     given.copied().unwrap_or(CryptoPolicy::Modern)
 }
 
-/// The largest inner packet in bytes, of those tunnels that the port lets pass.
-pub(in super::super) fn room(port_mtu: u16, tunnel: &TunnelEntry) -> u16 {
-    let Some(ipsec) = tunnel.ipsec.value() else { return port_mtu.saturating_sub(super::validate::WIREGUARD_OVERHEAD_BYTES) };
+/// The largest inner packet in bytes, of those tunnels that the port lets pass. A WireGuard router on a port with both families may change
+/// from one to the other, so the longer headers count.
+pub(in super::super) fn room(port_mtu: u16, over_ipv6: bool, tunnel: &TunnelEntry) -> u16 {
+    let Some(ipsec) = tunnel.ipsec.value() else { return port_mtu.saturating_sub(super::validate::wireguard_overhead_bytes(over_ipv6)) };
     let children: Option<&Vec<Spanned<Proposal>>> = ipsec.proposals.value().and_then(|proposals| proposals.child.value());
     esp_size::room(port_mtu, children.into_iter().flatten().map(|proposal| &proposal.value))
 }

@@ -8,6 +8,7 @@ mod fixture;
 mod hostile;
 mod ipsec_files;
 mod ipsec_rules;
+mod ipv6_rules;
 mod key_files;
 mod language;
 mod redundancy;

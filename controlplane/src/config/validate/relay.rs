@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet};
 use ipnetwork::Ipv4Network;
 
 use super::super::fields::{self, Spanned};
+use super::super::ipv6;
 use super::super::problem::{At, Problems};
 use super::super::relay_file::{EndpointEntry, PortEntry, ViewerEntry};
 use super::super::scalars::short;
 use super::super::tree::Key;
 use super::super::{RelaySide, resolve};
 use super::{
-    LARGEST_ESP_OVERHEAD_BYTES, RelayNames, SMALLEST_TUNNEL_MTU_BYTES, Tenants, WIREGUARD_OVERHEAD_BYTES, check_unique, clouds, relay_ipsec,
+    LARGEST_ESP_OVERHEAD_BYTES, RelayNames, SMALLEST_TUNNEL_MTU_BYTES, Tenants, check_unique, clouds, relay_ipsec, wireguard_overhead_bytes,
 };
 
 pub(super) fn check(side: &RelaySide, names: &RelayNames<'_>, problems: &mut Problems) {
@@ -44,6 +45,21 @@ fn check_ports(ports: &[(Key, PortEntry)], problems: &mut Problems) {
                 .error(&gateway.at, "a gateway without an address of the relay's own")
                 .help("add `address: ...` to the port, or remove the gateway");
         }
+        check_ipv6(port, problems);
+    }
+}
+
+fn check_ipv6(port: &PortEntry, problems: &mut Problems) {
+    ipv6::check_subnet(&port.address6, &port.gateway6, problems);
+    if let (true, Some(gateway)) = (port.address6.is_absent(), port.gateway6.given()) {
+        problems
+            .error(&gateway.at, "an IPv6 gateway without an IPv6 address of the relay's own")
+            .help("add `address6: ...` to the port, or remove the gateway");
+    }
+    if let (true, Some(address)) = (port.address.is_absent(), port.address6.given()) {
+        problems
+            .error(&address.at, "an IPv6 address on a port without an IPv4 one")
+            .help("add `address: ...` to the port: a port that ends tunnels has both, or IPv4 alone");
     }
 }
 
@@ -67,9 +83,11 @@ fn check_endpoint_port(entry: &EndpointEntry, names: &RelayNames<'_>, problems: 
             .error(&name.at, format!("port `{}` has no address for tunnels to end at", name.value))
             .help("add `address: ADDRESS/LENGTH` (and `gateway`) to the port");
     }
-    let (kind, overhead) = match entry.ipsec.is_absent() {
-        true => ("WireGuard over IPv4", WIREGUARD_OVERHEAD_BYTES),
-        false => ("ESP in UDP", LARGEST_ESP_OVERHEAD_BYTES),
+    let over_ipv6 = !port.address6.is_absent();
+    let (kind, overhead) = match (entry.ipsec.is_absent(), over_ipv6) {
+        (true, false) => ("WireGuard over IPv4", wireguard_overhead_bytes(false)),
+        (true, true) => ("WireGuard over IPv6", wireguard_overhead_bytes(true)),
+        (false, _) => ("ESP in UDP", LARGEST_ESP_OVERHEAD_BYTES),
     };
     let needed = SMALLEST_TUNNEL_MTU_BYTES + overhead;
     if let (Some(mtu), Some(given)) = (resolve::port_mtu(port), port.mtu.given())

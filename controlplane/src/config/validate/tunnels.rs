@@ -1,6 +1,6 @@
 //! Tunnels of one tenant and its limits of size.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::super::fields::{self, Spanned};
 use super::super::model::{CryptoPolicy, PeerAddress, Redundancy};
@@ -87,10 +87,14 @@ fn check_kind(endpoint: &EndpointEntry, tunnel: &TunnelEntry, at: &At, problems:
 
 fn check_mtu(port: &PortEntry, tunnel: &TunnelEntry, problems: &mut Problems) {
     let (Some(mtu), Some(port_mtu)) = (tunnel.mtu.given(), resolve::port_mtu(port)) else { return };
-    let room = resolve::ipsec::room(port_mtu, tunnel);
+    let over_ipv6 = !port.address6.is_absent();
+    let room = resolve::ipsec::room(port_mtu, over_ipv6, tunnel);
     if mtu.value > room {
-        let overhead =
-            if tunnel.ipsec.is_absent() { "WireGuard over IPv4" } else { "ESP in UDP, with the largest cipher that is allowed," };
+        let overhead = match (tunnel.ipsec.is_absent(), over_ipv6) {
+            (true, false) => "WireGuard over IPv4",
+            (true, true) => "WireGuard over IPv6",
+            (false, _) => "ESP in UDP, with the largest cipher that is allowed,",
+        };
         problems
             .error(&mtu.at, format!("a tunnel MTU of {} does not fit the endpoint's port", mtu.value))
             .help(format!("the port carries {port_mtu} bytes, {overhead} takes {}: at most {room}", port_mtu - room));
@@ -98,22 +102,26 @@ fn check_mtu(port: &PortEntry, tunnel: &TunnelEntry, problems: &mut Problems) {
 }
 
 fn check_peer(port: &PortEntry, tunnel: &TunnelEntry, problems: &mut Problems) {
-    let Some(own) = port.address.value() else { return };
-    if let Some(Spanned { value, at }) = peer_address(tunnel)
-        && value.0 == own.ip()
-    {
-        problems.error(&at, format!("{} is the relay's own address", value.1)).help("name the address of the municipality's router");
+    let Some(Spanned { value: (peer, written), at }) = peer_address(tunnel) else { return };
+    let own = [port.address.value().map(|own| IpAddr::V4(own.ip())), port.address6.value().map(|own| IpAddr::V6(own.ip()))];
+    if own.contains(&Some(peer)) {
+        problems.error(&at, format!("{written} is the relay's own address")).help("name the address of the municipality's router");
+    }
+    if peer.is_ipv6() && port.address6.is_absent() {
+        problems
+            .error(&at, format!("{written} is an IPv6 address, and the endpoint's port has none"))
+            .help("add `address6: ADDRESS/LENGTH` (and `gateway6`) to the port in the relay file, or name an IPv4 address");
     }
 }
 
 /// Where the file says that the peer is, as an address and as it is written.
-fn peer_address(tunnel: &TunnelEntry) -> Option<Spanned<(Ipv4Addr, String)>> {
+fn peer_address(tunnel: &TunnelEntry) -> Option<Spanned<(IpAddr, String)>> {
     if let Some(given) = tunnel.wireguard.value().and_then(|wireguard| wireguard.endpoint_address.given()) {
-        return Some(Spanned { value: (*given.value.ip(), given.value.to_string()), at: given.at.clone() });
+        return Some(Spanned { value: (given.value.ip(), given.value.to_string()), at: given.at.clone() });
     }
     let given = tunnel.ipsec.value()?.peer.given()?;
     match given.value {
-        PeerAddress::Fixed(address) => Some(Spanned { value: (address, address.to_string()), at: given.at.clone() }),
+        PeerAddress::Fixed(address) => Some(Spanned { value: (IpAddr::V4(address), address.to_string()), at: given.at.clone() }),
         PeerAddress::Any => None,
     }
 }

@@ -9,6 +9,8 @@ pub(super) const HEADER: usize = 8;
 pub(super) const TRAILER: usize = 2;
 /// The payload is an IPv4 packet: tunnel mode.
 const NEXT_IPV4: u8 = 4;
+/// It is an IPv6 packet.
+const NEXT_IPV6: u8 = 41;
 /// RFC 4303 section 2.6: dummy traffic, to be discarded without prejudice.
 const NEXT_NONE: u8 = 59;
 /// Of AES.
@@ -48,7 +50,7 @@ impl Trailer {
 /// Length of the IPv4 packet at the front of a decrypted and authenticated payload.
 ///
 /// # Errors
-/// `EspDummy`; `TunnelNextHeaderUnsupported` for anything else but IPv4; `EspPaddingInvalid` where the padding is longer than what is
+/// `EspDummy`; `Ipv6Refused`; `TunnelNextHeaderUnsupported` for anything else but IPv4; `EspPaddingInvalid` where the padding is longer than what is
 /// there or is not 1, 2, 3 ... (RFC 4303 section 2.4: "SHOULD inspect").
 pub(super) fn payload_len(plain: &[u8]) -> Result<usize, DropReason> {
     let [rest @ .., padding, next_header] = plain else { return Err(DropReason::EspPaddingInvalid) };
@@ -58,6 +60,7 @@ pub(super) fn payload_len(plain: &[u8]) -> Result<usize, DropReason> {
     }
     match *next_header {
         NEXT_IPV4 => Ok(len),
+        NEXT_IPV6 => Err(DropReason::Ipv6Refused),
         NEXT_NONE => Err(DropReason::EspDummy),
         _ => Err(DropReason::TunnelNextHeaderUnsupported),
     }
@@ -77,11 +80,13 @@ impl Traffic {
     /// That of an IPv4 packet.
     ///
     /// # Errors
-    /// `InnerNotIpv4`, `InnerMalformed`.
+    /// `Ipv6Refused`, `InnerNotIpv4`, `InnerMalformed`.
     pub(super) fn of(packet: &[u8]) -> Result<Self, DropReason> {
         let first = *packet.first().ok_or(DropReason::InnerMalformed)?;
-        if first >> 4 != 4 {
-            return Err(DropReason::InnerNotIpv4);
+        match first >> 4 {
+            4 => {}
+            6 => return Err(DropReason::Ipv6Refused),
+            _ => return Err(DropReason::InnerNotIpv4),
         }
         let header = usize::from(first & 0xf) * 4;
         if header < 20 || packet.len() < header {
@@ -127,7 +132,8 @@ mod tests {
     #[test]
     fn next_headers_other_than_ipv4_are_told_apart() {
         assert_eq!(payload_len(&[7, 0, 59]), Err(DropReason::EspDummy));
-        for other in (0..=255).filter(|next| ![NEXT_IPV4, NEXT_NONE].contains(next)) {
+        assert_eq!(payload_len(&[7, 0, 41]), Err(DropReason::Ipv6Refused));
+        for other in (0..=255).filter(|next| ![NEXT_IPV4, NEXT_IPV6, NEXT_NONE].contains(next)) {
             assert_eq!(payload_len(&[7, 0, other]), Err(DropReason::TunnelNextHeaderUnsupported), "{other}");
         }
     }
@@ -148,8 +154,10 @@ mod tests {
             packet[0] = first;
             assert_eq!(Traffic::of(&packet[..len]), Err(DropReason::InnerMalformed), "{first:x} in {len}");
         }
-        packet[0] = 0x65;
-        assert_eq!(Traffic::of(&packet), Err(DropReason::InnerNotIpv4));
+        for (first, reason) in [(0x65, DropReason::Ipv6Refused), (0x55, DropReason::InnerNotIpv4)] {
+            packet[0] = first;
+            assert_eq!(Traffic::of(&packet), Err(reason));
+        }
         assert_eq!(Traffic::of(&[]), Err(DropReason::InnerMalformed));
     }
 }

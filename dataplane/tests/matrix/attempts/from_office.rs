@@ -6,6 +6,7 @@ use dataplane::drop_reason::DropReason;
 use dataplane::router_config::TrafficClass;
 use dataplane::simulation::fragments::{fragment, placed};
 use dataplane::simulation::packets::{Segment, edited, icmp_message, other, tcp_at, too_big, udp, unreachable};
+use dataplane::simulation::packets6::{at6, extended, udp6};
 
 use super::{Class, Outcome, Pair};
 use crate::town::{CLERK, DOCUMENTS, PRINTER, REGISTER, REGISTER_INSIDE, RELAY, RELAY_ON_VLAN, RESIDENT};
@@ -241,10 +242,21 @@ pub(super) const CLASSES: &[Class] = &[
         attempt: 34,
         what: "IPv6 inside",
         make: |pair| {
+            // With a next header of 0: about extension headers nobody is answered.
             let mut packet = vec![0; 60];
             packet[0] = 0x60;
             packet[5] = 20;
-            pair.header_fails(&packet, DropReason::InnerNotIpv4)
+            pair.header_fails(&packet, DropReason::Ipv6Refused)
+        },
+    },
+    Class {
+        attempt: 34,
+        what: "a routing header of type 0 by way of another tenant's service",
+        make: |pair| {
+            let private = pair.victim.private.ip().to_ipv6_mapped();
+            let inside = udp6(at6("[2001:db8::17]:40000"), at6("[2001:db8::10]:443"), pair.attacker.canary(MyNumber));
+            let packet = extended(&inside, 43, &[&[2, 0, 1, 0, 0, 0, 0][..], &private.octets()].concat());
+            pair.header_fails(&packet, DropReason::Ipv6Refused)
         },
     },
     Class {

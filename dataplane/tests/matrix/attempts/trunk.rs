@@ -140,7 +140,15 @@ pub(super) const CLASSES: &[Class] = &[
         what: "a router advertisement",
         make: |pair| {
             let frame = frame(pair.attacker.vlan, STATION, MacAddr([0x33, 0x33, 0, 0, 0, 1]), ethernet::IPV6, &job(pair));
-            on_trunk(frame, Outcome::OfPort(DropReason::Ipv6Unsupported))
+            on_trunk(frame, Outcome::OfAttacker(DropReason::Ipv6Refused))
+        },
+    },
+    Class {
+        attempt: 34,
+        what: "an IPv4 packet that an EtherType calls IPv6",
+        make: |pair| {
+            let frame = to_relay(AWS, pair.attacker.vlan, ethernet::IPV6, &job(pair));
+            on_trunk(frame, Outcome::OfAttacker(DropReason::Ipv6Refused))
         },
     },
     Class { attempt: 36, what: "half an Ethernet header", make: |_| on_trunk(vec![2; 13], Outcome::OfPort(DropReason::EthernetMalformed)) },

@@ -113,11 +113,11 @@ fn what_is_wrong_inside_an_authentic_packet_has_a_name_and_counts_as_heard() {
         (with(&[0, 0, 0, 0, 4, 4]), Err(DropReason::EspPaddingInvalid)),
         (with(&[255, 4]), Err(DropReason::EspPaddingInvalid)),
         (with(&[0, 59]), Err(DropReason::EspDummy)),
-        (with(&[0, 41]), Err(DropReason::TunnelNextHeaderUnsupported)),
+        (with(&[0, 41]), Err(DropReason::Ipv6Refused)),
         (with(&[0, 17]), Err(DropReason::TunnelNextHeaderUnsupported)),
         (vec![7, 7, 0, 59], Err(DropReason::EspDummy)),
         (vec![1, 2, 2, 4], Err(DropReason::InnerMalformed)),
-        (vec![0x60, 1, 1, 4], Err(DropReason::InnerNotIpv4)),
+        (vec![0x60, 1, 1, 4], Err(DropReason::Ipv6Refused)),
     ];
     let mut two = Two::with(&pair(0x1000, |fill| gcm(256, fill)));
     for (number, (plain, expected)) in (1..).zip(&cases) {

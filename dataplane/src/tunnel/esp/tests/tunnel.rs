@@ -104,7 +104,7 @@ fn the_peer_moves_with_its_newest_authentic_packet_only() {
     let there = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 77), 61_000);
     assert!(two.relay.rows().iter().all(|row| row.encapsulation == Encapsulation::Udp { peer: there }));
     two.through_relay(&to_office(40)).expect("up");
-    assert_eq!(two.relay.way(), Some(Way::Udp(there)));
+    assert_eq!(two.relay.way(), Some(Way::Udp(there.into())));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_peer_of_protocol_50_stays_where_it_was_negotiated_until_it_is_moved() {
     let spi = Spi::new(0x1000).expect("SPI");
     assert!(two.relay.move_peer(spi, Encapsulation::Udp { peer: ROUTER }));
     two.through_relay(&to_office(40)).expect("up");
-    assert_eq!(two.relay.way(), Some(Way::Udp(ROUTER)));
+    assert_eq!(two.relay.way(), Some(Way::Udp(ROUTER.into())));
     // In UDP now, but this one came as protocol 50.
     let datagram = two.datagram(&from_office(40));
     let (_, done) = two.opened_from(&datagram, SocketAddr::from(([192, 0, 2, 77], 0))).expect("authentic");
@@ -134,7 +134,7 @@ fn a_keepalive_goes_out_after_twenty_idle_seconds_behind_a_nat_only() {
     two.through_relay(&to_office(40)).expect("up");
     assert_eq!(two.relay.tick(&mut out, start + Duration::from_millis(19_999)), None);
     assert_eq!(two.relay.tick(&mut out, start + KEEPALIVE_INTERVAL), Some(1));
-    assert_eq!((out[0], two.relay.way()), (0xff, Some(Way::Udp(ROUTER))));
+    assert_eq!((out[0], two.relay.way()), (0xff, Some(Way::Udp(ROUTER.into()))));
     assert_eq!(two.relay.tick(&mut out, start + KEEPALIVE_INTERVAL + Duration::from_secs(19)), None);
     assert_eq!(two.relay.tick(&mut out, start + 2 * KEEPALIVE_INTERVAL), Some(1));
     assert!(two.relay.move_peer(Spi::new(0x1000).expect("SPI"), Encapsulation::Ip { peer: *ROUTER.ip() }));
