@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::nat::{Direction, Endpoint, Nat, NewFlow, PoolId, PoolKey, PoolKind, RuleId, Session, SessionId, Source};
-use dataplane::router_config::{AttachmentId, Limits, TrafficClass};
+use dataplane::router_config::{AttachmentId, Filtering, Limits, TrafficClass};
 use dataplane::simulation::packets::{self, Segment};
 use dataplane::time::Instant;
 use dataplane::wire::inner::{Inner, Protocol};
@@ -105,9 +105,10 @@ impl Life {
         }
     }
 
-    /// What ended because somebody wanted it to did not end too early.
+    /// What ended because somebody wanted it to did not end too early. A TCP session between the same ends is another one.
     fn forget_ended(&mut self) {
-        let rows: Vec<Udp> = self.nat.rows(0).map(|(_, session)| (session.office, session.office_remote)).collect();
+        let udp = self.nat.rows(0).map(|(_, session)| session).filter(|session| session.protocol == Protocol::Udp);
+        let rows: Vec<Udp> = udp.map(|session| (session.office, session.office_remote)).collect();
         self.udp.retain(|session, _| rows.contains(session));
     }
 
@@ -178,6 +179,7 @@ impl Life {
             let (source, destination) = ends(&inner);
             let flow = NewFlow {
                 opened_by: Direction::CloudToOffice,
+                begun_by: Direction::CloudToOffice,
                 rule: RuleId::Callback(0),
                 source,
                 destination,
@@ -193,6 +195,8 @@ impl Life {
         let (source, destination) = ends(inner);
         NewFlow {
             opened_by: Direction::OfficeToCloud,
+            begun_by: Direction::OfficeToCloud,
+            filtering: Filtering::default(),
             class: TrafficClass::MyNumber,
             rule: RuleId::Service(0),
             attachment: ATTACHMENT,
@@ -289,8 +293,8 @@ struct Ends {
 
 impl Ends {
     fn of(session: &Session) -> Self {
-        let Session { protocol, opened_by, office, office_remote, cloud_local, cloud_remote, .. } = *session;
-        Self { protocol, opened_by, office, office_remote, cloud_local, cloud_remote }
+        let Session { protocol, office, office_remote, cloud_local, cloud_remote, .. } = *session;
+        Self { protocol, opened_by: session.opened_by(), office, office_remote, cloud_local, cloud_remote }
     }
 }
 

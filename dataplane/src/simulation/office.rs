@@ -78,6 +78,11 @@ impl Office {
         Self { name: name.to_owned(), outer, answers: false, in_udp: true, router, outbox, inbox, reassembly, refused, ike }
     }
 
+    /// Its hosts give up on datagrams of which pieces are missing.
+    pub(super) fn forget_fragments(&mut self) {
+        self.reassembly = Reassembly::default();
+    }
+
     fn of_wireguard(&mut self) -> &mut WireGuardRouter {
         match &mut self.router {
             Router::WireGuard(router) => router,
