@@ -63,7 +63,8 @@ pub fn check(data: &[u8]) {
 
 fn limits(sessions: u8) -> Limits {
     let number = |number| NonZeroU32::new(number).expect("not zero");
-    Limits { sessions: number(u32::from(sessions % MOST_SESSIONS) + 1), new_sessions_per_second: number(20) }
+    let ports = number(if sessions & 0x20 == 0 { 1_000 } else { 4 });
+    Limits { sessions: number(u32::from(sessions % MOST_SESSIONS) + 1), ports, new_sessions_per_second: number(20) }
 }
 
 fn pool(addresses: u8) -> Vec<Ipv4Network> {
@@ -220,6 +221,7 @@ impl Life {
                     DropReason::NoSession,
                     DropReason::SessionRateLimited,
                     DropReason::SessionConflict,
+                    DropReason::PortLimitReached,
                     DropReason::PortsExhausted,
                 ];
                 assert!(full || said.contains(&reason), "{reason:?}");

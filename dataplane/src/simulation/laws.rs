@@ -105,9 +105,7 @@ impl World {
             return;
         }
         let source = Ipv4Addr::new(packet[12], packet[13], packet[14], packet[15]);
-        let gives_out = |translation: &SourceTranslation| {
-            matches!(translation, SourceTranslation::Napt(pool) if pool.iter().any(|prefix| prefix.contains(source)))
-        };
+        let gives_out = |translation: &SourceTranslation| matches!(translation, SourceTranslation::Napt(pool) if pool.iter().any(|prefix| prefix.contains(source)));
         let port = match (packet[9], packet[20]) {
             (6 | 17, _) => u16::from_be_bytes([packet[20], packet[21]]),
             (1, 8) => u16::from_be_bytes([packet[24], packet[25]]),
@@ -131,7 +129,8 @@ impl World {
 
 /// Bytes of a freed frame. One in eight is looked at first: wherever a run of eight lies, it meets one of them.
 fn has_leftovers(bytes: &[u8]) -> bool {
-    let is_in_run = |at: usize| bytes[at.saturating_sub(POISON.len() - 1)..].windows(POISON.len()).take(POISON.len()).any(|window| window == POISON);
+    let is_in_run =
+        |at: usize| bytes[at.saturating_sub(POISON.len() - 1)..].windows(POISON.len()).take(POISON.len()).any(|window| window == POISON);
     (0..bytes.len()).step_by(POISON.len()).any(|at| bytes[at] == POISON[0] && is_in_run(at))
 }
 

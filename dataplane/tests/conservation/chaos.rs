@@ -398,20 +398,6 @@ impl Chaos {
         self.world.run(time);
     }
 
-    fn weather_changes(&mut self) {
-        let port = self.random.random_range(0..3);
-        let mut weather = || Weather {
-            loss: self.random.random_range(0..200),
-            duplicate: self.random.random_range(0..200),
-            corrupt: self.random.random_range(0..100),
-            delay: Duration::from_micros(self.random.random_range(0..30_000)),
-        };
-        let (to, from) = (weather(), weather());
-        // A bent bit in the clear on a VLAN would bend a canary.
-        let spare = |weather: Weather| if port == 0 { weather } else { Weather { corrupt: 0, ..weather } };
-        self.world.weather(port, spare(to), spare(from));
-    }
-
     fn office_moves(&mut self) {
         let name = self.one_of(&NAMES);
         let port = self.random.random_range(1_024..60_000);

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use dataplane::drop_reason::DropReason;
 use dataplane::router_config::Vlan;
-use dataplane::simulation::{Down, ip, ipsec_municipality, municipality, packets};
+use dataplane::simulation::{Down, Weather, ip, ipsec_municipality, municipality, packets};
 use dataplane::time::Duration;
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -90,6 +90,20 @@ impl Chaos {
             5 => self.the_process_restarts(),
             _ => self.circuits_change(),
         }
+    }
+
+    pub(crate) fn weather_changes(&mut self) {
+        let port = self.random.random_range(0..3);
+        let mut weather = || Weather {
+            loss: self.random.random_range(0..200),
+            duplicate: self.random.random_range(0..200),
+            corrupt: self.random.random_range(0..100),
+            delay: Duration::from_micros(self.random.random_range(0..30_000)),
+        };
+        let (to, from) = (weather(), weather());
+        // A bent bit in the clear on a VLAN would bend a canary.
+        let spare = |weather: Weather| if port == 0 { weather } else { Weather { corrupt: 0, ..weather } };
+        self.world.weather(port, spare(to), spare(from));
     }
 
     fn a_nic_goes_down(&mut self) {
