@@ -162,7 +162,12 @@ impl Life {
         let to = SocketAddrV4::new(there.source, there.source_port);
         let mut answer = packet((what & 3) | (numbers & 0x18), numbers, from, to, false);
         let inner = Inner::parse(&answer).expect("hosts send whole packets");
-        assert_eq!(self.nat.find_from_cloud(ATTACHMENT, &inner), Some(id), "an answer finds its session");
+        let found = self.nat.find_from_cloud(ATTACHMENT, &inner);
+        // RFC 9293 3.5: only while both sides may be opening does a bare SYN of the side that did not open belong to the connection.
+        if inner.is_opening_syn() && found.is_none() {
+            return;
+        }
+        assert_eq!(found, Some(id), "an answer finds its session");
         let now = self.now();
         self.nat.translate_to_office(id, &mut answer, &inner, now);
         let here = self.arrives(&answer);
