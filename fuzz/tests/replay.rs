@@ -1,4 +1,4 @@
-//! Without libFuzzer: every input of `corpus/` and of `regressions/` again, and some hundred blind mutants of each. A short run at every
+//! Without libFuzzer: every input of `corpus/` and of `regressions/` again, and some hundreds or thousands of blind mutants of each. A short run at every
 //! commit; `./run` is the one that looks where it has been.
 
 use std::fs;
@@ -10,20 +10,20 @@ use chukei_fuzz::{checksum, esp, inner, link, nat, routes, underlay, wireguard};
 type Target = (&'static str, fn(&[u8]), u32);
 
 const TARGETS: &[Target] = &[
-    ("link", link::check, 2_000),
-    ("underlay", underlay::check, 2_000),
-    ("inner", inner::check, 500),
-    ("checksum", checksum::check, 2_000),
-    ("esp", esp::check, 50),
-    ("nat", nat::check, 500),
-    ("wireguard", wireguard::check, 50),
-    ("routes", routes::check, 20),
+    ("link", link::check, 10_000),
+    ("underlay", underlay::check, 10_000),
+    ("inner", inner::check, 5_000),
+    ("checksum", checksum::check, 10_000),
+    ("esp", esp::check, 500),
+    ("nat", nat::check, 3_000),
+    ("wireguard", wireguard::check, 500),
+    ("routes", routes::check, 200),
     #[cfg(feature = "controlplane")]
-    ("configuration", chukei_fuzz::configuration::check, 200),
+    ("configuration", chukei_fuzz::configuration::check, 1_000),
     #[cfg(feature = "controlplane")]
-    ("api", chukei_fuzz::api::check, 20),
+    ("api", chukei_fuzz::api::check, 100),
     #[cfg(feature = "controlplane")]
-    ("answers", chukei_fuzz::answers::check, 1_000),
+    ("answers", chukei_fuzz::answers::check, 5_000),
 ];
 
 /// xorshift64*: the same mutants in each run.
