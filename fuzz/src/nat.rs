@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::nat::{Direction, Endpoint, Nat, NewFlow, PoolId, PoolKey, PoolKind, RuleId, Session, SessionId, Source};
-use dataplane::router_config::{AttachmentId, Limits, TrafficClass};
+use dataplane::router_config::{AttachmentId, Filtering, Limits, TrafficClass};
 use dataplane::simulation::packets::{self, Segment};
 use dataplane::time::Instant;
 use dataplane::wire::inner::{Inner, Protocol};
@@ -63,7 +63,8 @@ pub fn check(data: &[u8]) {
 
 fn limits(sessions: u8) -> Limits {
     let number = |number| NonZeroU32::new(number).expect("not zero");
-    Limits { sessions: number(u32::from(sessions % MOST_SESSIONS) + 1), new_sessions_per_second: number(20) }
+    let ports = number(if sessions & 0x20 == 0 { 1_000 } else { 4 });
+    Limits { sessions: number(u32::from(sessions % MOST_SESSIONS) + 1), ports, new_sessions_per_second: number(20) }
 }
 
 fn pool(addresses: u8) -> Vec<Ipv4Network> {
@@ -105,9 +106,10 @@ impl Life {
         }
     }
 
-    /// What ended because somebody wanted it to did not end too early.
+    /// What ended because somebody wanted it to did not end too early. A TCP session between the same ends is another one.
     fn forget_ended(&mut self) {
-        let rows: Vec<Udp> = self.nat.rows(0).map(|(_, session)| (session.office, session.office_remote)).collect();
+        let udp = self.nat.rows(0).map(|(_, session)| session).filter(|session| session.protocol == Protocol::Udp);
+        let rows: Vec<Udp> = udp.map(|session| (session.office, session.office_remote)).collect();
         self.udp.retain(|session, _| rows.contains(session));
     }
 
@@ -160,7 +162,12 @@ impl Life {
         let to = SocketAddrV4::new(there.source, there.source_port);
         let mut answer = packet((what & 3) | (numbers & 0x18), numbers, from, to, false);
         let inner = Inner::parse(&answer).expect("hosts send whole packets");
-        assert_eq!(self.nat.find_from_cloud(ATTACHMENT, &inner), Some(id), "an answer finds its session");
+        let found = self.nat.find_from_cloud(ATTACHMENT, &inner);
+        // RFC 9293 3.5: only while both sides may be opening does a bare SYN of the side that did not open belong to the connection.
+        if inner.is_opening_syn() && found.is_none() {
+            return;
+        }
+        assert_eq!(found, Some(id), "an answer finds its session");
         let now = self.now();
         self.nat.translate_to_office(id, &mut answer, &inner, now);
         let here = self.arrives(&answer);
@@ -178,6 +185,7 @@ impl Life {
             let (source, destination) = ends(&inner);
             let flow = NewFlow {
                 opened_by: Direction::CloudToOffice,
+                begun_by: Direction::CloudToOffice,
                 rule: RuleId::Callback(0),
                 source,
                 destination,
@@ -193,6 +201,8 @@ impl Life {
         let (source, destination) = ends(inner);
         NewFlow {
             opened_by: Direction::OfficeToCloud,
+            begun_by: Direction::OfficeToCloud,
+            filtering: Filtering::default(),
             class: TrafficClass::MyNumber,
             rule: RuleId::Service(0),
             attachment: ATTACHMENT,
@@ -216,6 +226,7 @@ impl Life {
                     DropReason::NoSession,
                     DropReason::SessionRateLimited,
                     DropReason::SessionConflict,
+                    DropReason::PortLimitReached,
                     DropReason::PortsExhausted,
                 ];
                 assert!(full || said.contains(&reason), "{reason:?}");
@@ -289,8 +300,8 @@ struct Ends {
 
 impl Ends {
     fn of(session: &Session) -> Self {
-        let Session { protocol, opened_by, office, office_remote, cloud_local, cloud_remote, .. } = *session;
-        Self { protocol, opened_by, office, office_remote, cloud_local, cloud_remote }
+        let Session { protocol, office, office_remote, cloud_local, cloud_remote, .. } = *session;
+        Self { protocol, opened_by: session.opened_by(), office, office_remote, cloud_local, cloud_remote }
     }
 }
 

@@ -35,7 +35,9 @@ fn tenant(which: usize) -> TenantConfig {
 
 /// How the world is, and what happens in it.
 pub fn check(data: &[u8]) {
-    let mut input = Input::new(data);
+    // What freed frames are overwritten with would be taken for a leftover.
+    let data: Vec<u8> = data.iter().map(|octet| if *octet == 0xdb { 0xda } else { *octet }).collect();
+    let mut input = Input::new(&data);
     let shape = input.u8();
     let frames = if shape & 1 == 0 { 512 } else { 192 };
     let dimensions = Dimensions { frames, ring: 16, ipv6: shape & 2 != 0, ..Dimensions::default() };

@@ -2,6 +2,7 @@
 
 use super::types::Endpoint;
 use crate::wire::checksum::Delta;
+use crate::wire::icmp;
 use crate::wire::inner::{DESTINATION, HEADER_CHECKSUM, HEADER_LEN, Protocol, SOURCE};
 use crate::wire::{read_u16, write_address, write_u16};
 
@@ -66,7 +67,7 @@ impl Rewrite {
             Protocol::Icmp => {
                 write_u16(packet, transport + ICMP_IDENTIFIER, self.source.port);
                 change(packet, transport + ICMP_CHECKSUM, |old| self.deltas.transport.apply(old));
-                mend_checksum_of_zeros(packet, transport);
+                icmp::mend_checksum_of_zeros(&mut packet[transport..]);
             }
         }
     }
@@ -86,14 +87,6 @@ impl Rewrite {
     fn write_ports(&self, packet: &mut [u8], transport: usize) {
         write_u16(packet, transport, self.source.port);
         write_u16(packet, transport + 2, self.destination.port);
-    }
-}
-
-/// An echo reply may consist of nothing but zeros. The sum of RFC 1624 then comes out as the other zero of one's complement, which
-/// a receiver would refuse: no other checksum covers data without a single bit set.
-fn mend_checksum_of_zeros(packet: &mut [u8], transport: usize) {
-    if packet[transport..].iter().all(|byte| *byte == 0) {
-        write_u16(packet, transport + ICMP_CHECKSUM, 0xffff);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -19,6 +19,8 @@ struct Losses {
     ring_full: AtomicU64,
     /// Frames longer than [`MAX_PACKET`], not yet reported by [`Nic::receive`].
     too_big: AtomicU64,
+    /// The NIC takes frames for transmission and sends none.
+    refuses: AtomicBool,
 }
 
 /// The worker's end.
@@ -29,6 +31,7 @@ pub struct MemoryNic {
     transmitted: Producer<Packet>,
     completed: Consumer<Frame>,
     held: usize,
+    refused: u64,
     losses: Arc<Losses>,
     description: NicDescription,
 }
@@ -80,6 +83,7 @@ impl MemoryNic {
             transmitted: transmitted_in,
             completed: completed_out,
             held: 0,
+            refused: 0,
             losses: Arc::clone(&losses),
             description,
         };
@@ -125,6 +129,11 @@ impl Nic for MemoryNic {
 
     fn transmit(&mut self, pool: &mut FramePool, batch: &mut Vec<Packet>) {
         self.complete(pool);
+        if self.losses.refuses.load(Ordering::Relaxed) {
+            self.refused += batch.iter().map(Packet::segments).sum::<u64>();
+            batch.drain(..).for_each(|packet| pool.put(packet.into_frame()));
+            return;
+        }
         let taken = batch.len().min(self.transmitted.slots());
         for packet in batch.drain(..taken) {
             match self.transmitted.push(packet) {
@@ -144,6 +153,10 @@ impl Nic for MemoryNic {
 
     fn receive_lost(&mut self) -> u64 {
         self.losses.ring_full.load(Ordering::Relaxed)
+    }
+
+    fn transmit_refused(&mut self) -> u64 {
+        self.refused
     }
 
     fn description(&self) -> &NicDescription {
@@ -168,6 +181,11 @@ impl MemoryWire {
             return Err(WireFull);
         };
         self.received.push(packet).map_err(|_| WireFull)
+    }
+
+    /// From now on the NIC takes frames and sends none, as the kernel does on an interface that is down; or it sends again.
+    pub fn refuse(&mut self, refuses: bool) {
+        self.losses.refuses.store(refuses, Ordering::Relaxed);
     }
 
     /// Take the next frame that the relay transmitted.
@@ -214,6 +232,20 @@ mod tests {
         assert_eq!(wire.transmitted(), None);
         assert_eq!(nic.receive(&mut pool, &mut batch).packets, 0);
         assert_eq!(pool.free() + nic.held(), pool.total());
+    }
+
+    #[test]
+    fn a_nic_that_refuses_gives_the_frames_back_and_counts_them() {
+        let mut pool = FramePool::new(8).expect("frames");
+        let (mut nic, mut wire) = MemoryNic::new("mem0", MAC, 1500, 2, &mut pool);
+        let mut batch = vec![Packet::copied(pool.take().expect("a frame"), b"hello").expect("it fits")];
+        wire.refuse(true);
+        nic.transmit(&mut pool, &mut batch);
+        assert_eq!((batch.len(), nic.transmit_refused(), wire.waiting(), pool.free() + nic.held()), (0, 1, 0, pool.total()));
+        wire.refuse(false);
+        batch.push(Packet::copied(pool.take().expect("a frame"), b"again").expect("it fits"));
+        nic.transmit(&mut pool, &mut batch);
+        assert_eq!((nic.transmit_refused(), wire.transmitted().expect("sent").bytes), (1, b"again".to_vec()));
     }
 
     #[test]

@@ -45,8 +45,10 @@ impl Umem {
         let mapping = reserved.or_else(|_| Mapping::new(len + HUGE_PAGE, 0))?;
         // Residents' data passes through here: keep it out of core dumps.
         mapping.advise(0, mapping.len, libc::MADV_DONTDUMP)?;
-        // Where the kernel has none, or was told to give none, the frames lie on small pages.
-        let _ = mapping.advise(0, mapping.len, libc::MADV_HUGEPAGE);
+        // Where the kernel has none, or was told to give none, the frames lie on small pages; so do few frames, which would not fill one.
+        if len >= HUGE_PAGE {
+            let _ = mapping.advise(0, mapping.len, libc::MADV_HUGEPAGE);
+        }
         Ok(Self { offset: mapping.start.align_offset(HUGE_PAGE), frames, mapping })
     }
 
@@ -79,16 +81,23 @@ impl Umem {
     /// # Safety
     /// The frame must have been lent by [`Frame::lend`], the kernel must have returned exactly this address, and it must be claimed once.
     #[must_use]
-    pub unsafe fn claim(&self, address: u64) -> Option<Frame> {
+    pub unsafe fn claim(self: &Arc<Self>, address: u64) -> Option<Frame> {
         let index = u32::try_from(address / FRAME_SIZE as u64).ok().filter(|index| *index < self.frames)?;
         Some(self.frame(index))
     }
 
     /// The only maker of handles; private, so that each index has at most one.
-    fn frame(&self, index: u32) -> Frame {
+    fn frame(self: &Arc<Self>, index: u32) -> Frame {
+        debug_assert!(index < self.frames, "a piece of the mapping");
+        #[cfg(not(feature = "simulation"))]
+        return Frame { data: self.piece(index), index };
+        #[cfg(feature = "simulation")]
+        return Frame { umem: Arc::clone(self), index };
+    }
+
+    fn piece(&self, index: u32) -> NonNull<u8> {
         // SAFETY: index < frames, so the piece lies inside the mapping.
-        let data = unsafe { self.mapping.start.add(self.offset + index as usize * FRAME_SIZE) };
-        Frame { data, index }
+        unsafe { self.mapping.start.add(self.offset + index as usize * FRAME_SIZE) }
     }
 }
 
@@ -140,7 +149,11 @@ impl Drop for Mapping {
 #[derive(Debug)]
 #[must_use = "a frame that is not put back is lost to the pool"]
 pub struct Frame {
+    #[cfg(not(feature = "simulation"))]
     data: NonNull<u8>,
+    /// A hundred thousand worlds end with packets under way: there a frame keeps its memory, which then ends with the last of them.
+    #[cfg(feature = "simulation")]
+    umem: Arc<Umem>,
     index: u32,
 }
 
@@ -148,17 +161,27 @@ pub struct Frame {
 unsafe impl Send for Frame {}
 
 impl Frame {
+    #[cfg(not(feature = "simulation"))]
+    const fn data(&self) -> NonNull<u8> {
+        self.data
+    }
+
+    #[cfg(feature = "simulation")]
+    fn data(&self) -> NonNull<u8> {
+        self.umem.piece(self.index)
+    }
+
     /// All bytes of the frame.
     #[must_use]
     pub fn bytes(&self) -> &[u8; FRAME_SIZE] {
         // SAFETY: the handle is unique, the piece is FRAME_SIZE long and stays mapped while a frame is out (see `FramePool::drop`).
-        unsafe { self.data.cast().as_ref() }
+        unsafe { self.data().cast().as_ref() }
     }
 
     /// All bytes of the frame, to be changed.
     pub fn bytes_mut(&mut self) -> &mut [u8; FRAME_SIZE] {
         // SAFETY: as in `bytes`, and `&mut self` makes the access exclusive.
-        unsafe { self.data.cast().as_mut() }
+        unsafe { self.data().cast().as_mut() }
     }
 
     /// Number of the frame in its mapping.
@@ -180,7 +203,8 @@ impl Frame {
 /// home, the worker in whose range its number lies: a pool gives out its own frames only, and keeps those of others apart until the
 /// worker sends them home ([`Self::strays`]). Without that, one-way load would empty the pool of the worker that receives.
 ///
-/// A pool that is dropped while frames are out leaves its memory mapped: a handle must never point into nothing.
+/// A pool that is dropped while frames are out leaves its memory mapped: a handle must never point into nothing. (In the simulation each
+/// handle keeps the memory, so that no world leaves any behind.)
 #[derive(Debug)]
 pub struct FramePool {
     free: Vec<Frame>,
@@ -278,6 +302,7 @@ impl FramePool {
     }
 }
 
+#[cfg(not(feature = "simulation"))]
 impl Drop for FramePool {
     fn drop(&mut self) {
         if self.free.len() != self.total() {

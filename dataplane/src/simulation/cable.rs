@@ -20,6 +20,19 @@ pub struct Weather {
     pub delay: Duration,
 }
 
+/// What a cable did to frames.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Mishaps {
+    /// Lost.
+    pub lost: u64,
+    /// Sent on twice.
+    pub doubled: u64,
+    /// With a bit flipped.
+    pub bent: u64,
+    /// Arrived after one that was sent later.
+    pub overtaken: u64,
+}
+
 /// One way of a cable.
 #[derive(Debug, Default)]
 pub struct Cable {
@@ -28,6 +41,9 @@ pub struct Cable {
     /// By time of arrival, then in the order they were sent.
     under_way: BTreeMap<(Instant, u64), Vec<u8>>,
     sent: u64,
+    /// The latest one sent of those that have arrived.
+    newest: u64,
+    mishaps: Mishaps,
 }
 
 impl Cable {
@@ -36,13 +52,16 @@ impl Cable {
         let mut happens = |per_mille: u32| per_mille > 0 && random.random_ratio(per_mille, 1_000);
         let (lost, doubled, bent) = (happens(self.weather.loss), happens(self.weather.duplicate), happens(self.weather.corrupt));
         if lost {
+            self.mishaps.lost += 1;
             return;
         }
         if doubled {
+            self.mishaps.doubled += 1;
             self.enter(frame.clone(), now, random);
         }
         let mut frame = frame;
         if bent && !frame.is_empty() {
+            self.mishaps.bent += 1;
             let at = random.random_range(0..frame.len());
             frame[at] ^= 1 << random.random_range(0..8);
         }
@@ -59,7 +78,22 @@ impl Cable {
     /// The next frame that has arrived by `now`.
     pub fn arrived(&mut self, now: Instant) -> Option<Vec<u8>> {
         let first = self.under_way.first_entry().filter(|entry| entry.key().0 <= now)?;
-        Some(first.remove())
+        let ((_, number), frame) = first.remove_entry();
+        self.mishaps.overtaken += u64::from(number < self.newest);
+        self.newest = self.newest.max(number);
+        Some(frame)
+    }
+
+    /// It is pulled out: what is under way is lost.
+    pub(super) fn clear(&mut self) {
+        self.mishaps.lost += self.under_way.len() as u64;
+        self.under_way.clear();
+    }
+
+    /// What it did to frames until now.
+    #[must_use]
+    pub fn mishaps(&self) -> Mishaps {
+        self.mishaps
     }
 
     /// When the next frame arrives.

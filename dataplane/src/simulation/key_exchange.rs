@@ -7,6 +7,7 @@ use rand::Rng;
 
 use crate::router_config::TenantConfig;
 use crate::simulation::esp_router::Agreement;
+use crate::simulation::faults;
 use crate::simulation::municipality::IPSEC;
 use crate::simulation::world::World;
 use crate::tunnel::esp::sa::{Encapsulation, OutboundUse, SaPair, SaRefused, Selector, Spi, SpiSpace};
@@ -125,6 +126,7 @@ impl World {
     pub(super) fn take_events(&mut self) {
         for events in &mut self.events {
             while let Ok(event) = events.pop() {
+                faults::write_down(&mut self.peers, &event);
                 self.told.push_back(event);
             }
         }

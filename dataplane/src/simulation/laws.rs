@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::counters::WorkerCounters;
-use crate::router_config::{TenantConfig, TrafficClass, Vlan};
+use crate::router_config::{PortConfig, SourceTranslation, TenantConfig, TrafficClass, Vlan, WorkerId};
 use crate::simulation::canary::{Owner, owners};
 use crate::simulation::fragments::is_fragment;
 use crate::simulation::municipality::ACCESS;
@@ -11,6 +11,7 @@ use crate::simulation::packets;
 use crate::simulation::packets6;
 use crate::simulation::stations::relay_mac;
 use crate::simulation::world::World;
+use crate::time::Instant;
 use crate::wire::ethernet::{self, Ethernet};
 use crate::worker::FrameAudit;
 
@@ -32,7 +33,11 @@ impl World {
         let waiting: usize = self.wires.iter().flatten().map(crate::nic::memory::MemoryWire::waiting).sum();
         assert_eq!(transmitted, self.collected + waiting as u64, "seed {seed}: what left is what was transmitted");
 
-        let of_ports: u64 = self.ports.iter().map(|port| port.counters.sum().drops.total()).sum();
+        let shares = |port: &PortConfig| {
+            let workers = (0u8..).take(self.workers.len());
+            workers.map(|worker| port.counters.share(WorkerId(worker)).drops.total()).sum::<u64>()
+        };
+        let of_ports: u64 = self.ports.iter().map(shares).sum();
         let of_tenants: u64 = self.tenants.iter().chain(&self.former).map(|tenant| tenant.counters.drops.total()).sum();
         assert_eq!(of_ports + of_tenants, dropped, "seed {seed}: every lost packet has a reason, at one place");
 
@@ -49,7 +54,7 @@ impl World {
     pub(super) fn judge_transmitted(&self, port: usize, frame: &[u8]) {
         let seed = self.seed;
         let header = Ethernet::parse(frame).expect("the relay sends whole headers");
-        assert!(!frame.windows(POISON.len()).any(|window| window == POISON), "seed {seed}: bytes of a freed frame: {frame:02x?}");
+        assert!(!has_leftovers(frame), "seed {seed}: bytes of a freed frame: {frame:02x?}");
         assert_eq!(header.source, relay_mac(crate::router_config::PortId(u8::try_from(port).expect("few ports"))));
         let payload = &frame[header.header_len..];
         if port == usize::from(ACCESS.0) {
@@ -72,6 +77,7 @@ impl World {
             return;
         }
         let destination = self.judge_packet(payload, &format!("{}'s cloud", tenant.name));
+        self.judge_port(tenant, payload);
         // The relay's own address speaks to a host of what that host sent.
         let own = tenant.attachments.iter().any(|attachment| attachment.address.ip().octets() == payload[12..16]);
         let classes = if own { TrafficClass::ALL.to_vec() } else { classes_in_cloud(tenant, destination) };
@@ -93,7 +99,7 @@ impl World {
             return self.judge_refusal(packet, name);
         }
         let destination = self.judge_packet(packet, &format!("{name}'s office"));
-        assert!(!packet.windows(POISON.len()).any(|window| window == POISON), "seed {seed}: bytes of a freed frame: {packet:02x?}");
+        assert!(!has_leftovers(packet), "seed {seed}: bytes of a freed frame: {packet:02x?}");
         for owner in owners(packet) {
             let class = class_in_office(tenant, destination);
             let allowed = class.map(|class| Owner::new(name, class));
@@ -122,10 +128,28 @@ impl World {
         let seed = self.seed;
         let seen = packets6::read6(packet).unwrap_or_else(|error| panic!("seed {seed}: {error}: {packet:02x?}"));
         assert_eq!((seen.next_header, &seen.payload[..2]), (packets6::ICMPV6, &[1, 1][..]), "seed {seed}: {packet:02x?}");
-        assert!(!packet.windows(POISON.len()).any(|window| window == POISON), "seed {seed}: bytes of a freed frame: {packet:02x?}");
+        assert!(!has_leftovers(packet), "seed {seed}: bytes of a freed frame: {packet:02x?}");
         for owner in owners(packet) {
             let own = TrafficClass::ALL.map(|class| Owner::new(name, class));
             assert!(own.contains(&owner), "seed {seed}: a foreign canary in the office of {name}: {packet:02x?}");
+        }
+    }
+
+    /// RFC 6888 REQ-8 across a restart: in its first two minutes a run gives out no port that the one before may just have given back.
+    fn judge_port(&self, tenant: &TenantConfig, packet: &[u8]) {
+        if !self.has_restarted || self.relay_now() >= Instant::from_secs(120) || packet[6..8] != [0; 2] && packet[6..8] != [0x40, 0] {
+            return;
+        }
+        let source = Ipv4Addr::new(packet[12], packet[13], packet[14], packet[15]);
+        let gives_out = |translation: &SourceTranslation| matches!(translation, SourceTranslation::Napt(pool) if pool.iter().any(|prefix| prefix.contains(source)));
+        let port = match (packet[9], packet[20]) {
+            (6 | 17, _) => u16::from_be_bytes([packet[20], packet[21]]),
+            (1, 8) => u16::from_be_bytes([packet[24], packet[25]]),
+            _ => return,
+        };
+        if tenant.sources.iter().any(|rule| gives_out(&rule.translation)) {
+            let (seed, half) = (self.seed, self.start.port_half);
+            assert!(half.contains(port), "seed {seed}: {source} got port {port} although this run begins with the {half:?} ones");
         }
     }
 
@@ -137,6 +161,13 @@ impl World {
         }
         Ipv4Addr::new(packet[16], packet[17], packet[18], packet[19])
     }
+}
+
+/// Bytes of a freed frame. One in eight is looked at first: wherever a run of eight lies, it meets one of them.
+fn has_leftovers(bytes: &[u8]) -> bool {
+    let is_in_run =
+        |at: usize| bytes[at.saturating_sub(POISON.len() - 1)..].windows(POISON.len()).take(POISON.len()).any(|window| window == POISON);
+    (0..bytes.len()).step_by(POISON.len()).any(|at| bytes[at] == POISON[0] && is_in_run(at))
 }
 
 /// Longest prefix first, written down once more and as plainly as can be.

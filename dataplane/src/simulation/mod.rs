@@ -14,6 +14,7 @@
 //! | [`key_exchange`] | the control plane's part with IPsec, played by hand |
 //! | [`stations`] | VLANs with their gateways |
 //! | [`cable`] | cables with weather |
+//! | [`faults`] | what goes wrong besides: NICs, clocks, processes, circuits |
 //! | [`canary`] | payloads that say whose they are |
 //! | [`packets`] | packets as hosts make and read them |
 //! | [`packets6`] | the same of IPv6 |
@@ -24,6 +25,7 @@ pub mod cable;
 pub mod canary;
 pub mod counts;
 pub mod esp_router;
+pub mod faults;
 pub mod fragments;
 pub mod key_exchange;
 mod laws;
@@ -41,6 +43,7 @@ mod world;
 pub use cable::Weather;
 pub use canary::Owner;
 pub use counts::Counts;
+pub use faults::Down;
 pub use municipality::{ipsec_municipality, municipality};
 pub use packets::{at, ip, network};
 pub use packets6::{at6, ip6};

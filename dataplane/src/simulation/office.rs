@@ -105,6 +105,11 @@ impl Office {
         }
     }
 
+    /// Its hosts give up on datagrams of which pieces are missing.
+    pub(super) fn forget_fragments(&mut self) {
+        self.reassembly = Reassembly::default();
+    }
+
     fn of_wireguard(&mut self) -> &mut WireGuardRouter {
         match &mut self.router {
             Router::WireGuard(router) => router,

@@ -242,6 +242,8 @@ pub fn read(packet: &[u8]) -> Result<Seen, String> {
 
 /// Ports up to here are those of servers.
 const LAST_SERVER_PORT: u16 = 20_000;
+/// But clients may have these, too.
+const LOW_CLIENT_PORTS: std::ops::RangeInclusive<u16> = 1_000..=1_023;
 
 /// What the receiver of a request sends back: an echo, the answer to a SYN, or the data once more. `None` where it stays silent.
 #[must_use]
@@ -249,7 +251,7 @@ pub fn answer(packet: &[u8]) -> Option<Vec<u8>> {
     let seen = read(packet).ok()?;
     let (from, to) = (seen.destination, seen.source);
     // Two hosts that echo each other would never stop: only servers answer.
-    if seen.protocol != 1 && from.port() > LAST_SERVER_PORT {
+    if seen.protocol != 1 && (from.port() > LAST_SERVER_PORT || LOW_CLIENT_PORTS.contains(&from.port())) {
         return None;
     }
     match (seen.protocol, seen.icmp) {

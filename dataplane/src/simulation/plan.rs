@@ -23,6 +23,8 @@ pub struct Plan {
     pub spare_port: Option<NonZeroU16>,
     /// Destinations of conventional LGWAN traffic.
     pub conventional_lgwan: Vec<Ipv4Network>,
+    /// Ports that no pool gives out, besides the relay's own.
+    pub reserved_ports: Vec<u16>,
 }
 
 impl Plan {
@@ -30,7 +32,8 @@ impl Plan {
     #[must_use]
     pub fn new(tenants: Vec<TenantConfig>) -> Self {
         let ipsec = tenants.iter().flat_map(|tenant| &tenant.tunnels).any(|tunnel| tunnel.kind == TunnelKind::Ipsec);
-        Self { tenants, relay_key: SecretKey([0x77; 32]), ipsec, spare_port: None, conventional_lgwan: vec![network("192.0.2.128/25")] }
+        let conventional_lgwan = vec![network("192.0.2.128/25")];
+        Self { tenants, relay_key: SecretKey([0x77; 32]), ipsec, spare_port: None, conventional_lgwan, reserved_ports: Vec::new() }
     }
 
     /// The tenant called `name`.
@@ -94,7 +97,7 @@ pub fn compile(plan: &Plan, ports: &[PortConfig], old: &[TenantEntry]) -> Router
         ports: ports.to_vec(),
         endpoints,
         conventional_lgwan: plan.conventional_lgwan.clone(),
-        reserved_ports: Vec::new(),
+        reserved_ports: plan.reserved_ports.clone(),
         tenants: plan.tenants.iter().map(entry).collect(),
     }
 }

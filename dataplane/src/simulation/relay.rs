@@ -41,6 +41,15 @@ impl Default for Dimensions {
     }
 }
 
+/// What a run of the relay finds at its start.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Start {
+    /// Of the ports of pools, those that it gives out first.
+    pub port_half: PortHalf,
+    /// From 1970 to its start, as the machine's wall clock has it.
+    pub since_1970: Duration,
+}
+
 /// The workers, and what those outside hold of them.
 pub struct Relay {
     /// The workers.
@@ -64,6 +73,7 @@ impl Relay {
         ports: &[PortConfig],
         dimensions: Dimensions,
         publisher: &Publisher<RouterConfig>,
+        found: Start,
         random: &mut SmallRng,
         now: Instant,
     ) -> Self {
@@ -94,9 +104,9 @@ impl Relay {
                 config,
                 counters: Arc::clone(&counters),
                 seed,
-                port_half: PortHalf::Even,
+                port_half: found.port_half,
                 cpu: None,
-                start: Duration::ZERO,
+                start: found.since_1970,
             };
             let (worker, commands, events) = Worker::new(parts, now);
             relay.workers.push(worker);

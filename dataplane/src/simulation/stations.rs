@@ -98,6 +98,11 @@ impl Cloud {
         Self { port, vlan, mac, stations: vec![gateway], answers: false, outbox, inbox, inbox6, reassembly, arps }
     }
 
+    /// Its hosts give up on datagrams of which pieces are missing.
+    pub(super) fn forget_fragments(&mut self) {
+        self.reassembly = Reassembly::default();
+    }
+
     /// Send an IPv4 packet to the relay.
     pub fn send(&mut self, packet: &[u8]) {
         let frame = self.frame(ethernet::IPV4, packet);

@@ -21,6 +21,10 @@ use crate::worker::{FrameAudit, Worker, steering};
 impl World {
     /// Change the configuration; the worker meets it at its next poll. Tenants that are new get an office and a cloud.
     pub fn reload(&mut self, change: impl FnOnce(&mut Plan)) {
+        if self.down.iter().any(Option::is_some) {
+            // What they have taken is what the old configuration sent.
+            self.empty_rings();
+        }
         change(&mut self.plan);
         let mut known = self.tenants.clone();
         known.extend(self.former.iter().cloned());
@@ -95,7 +99,8 @@ impl World {
         let of_ports: Vec<PortShare> = self.ports.iter().map(|port| port.counters.sum()).collect();
         let of_tenants = self.tenants.iter().chain(&self.former).map(|tenant| &tenant.counters.drops);
         let drops = of_ports.iter().map(|port| &port.drops).chain(of_tenants);
-        drops.flat_map(|drops| drops.occurred().map(|(reason, _)| reason)).collect()
+        let now = drops.flat_map(|drops| drops.occurred().map(|(reason, _)| reason));
+        now.chain(self.past_reasons.iter().copied()).collect()
     }
 
     /// Take the IPv6 packets that the relay sent on the access network, and nobody answers.

@@ -1,6 +1,6 @@
 //! [`World`]: what moves.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 
@@ -9,15 +9,17 @@ use rand::rngs::SmallRng;
 use rtrb::{Consumer, Producer};
 
 use crate::counters::WorkerCounters;
+use crate::drop_reason::DropReason;
 use crate::nic::memory::MemoryWire;
 use crate::publish::Publisher;
 use crate::router_config::{PortConfig, RouterConfig, TenantConfig, TenantEntry, TunnelKind, Vlan};
 use crate::simulation::cable::Cable;
+use crate::simulation::faults::{Down, Peers};
 use crate::simulation::municipality::{ACCESS, office_key, router_name};
 use crate::simulation::office::{NO_UDP, Office};
 use crate::simulation::packets6;
 use crate::simulation::plan::{self, Plan};
-use crate::simulation::relay::{Dimensions, Relay};
+use crate::simulation::relay::{Dimensions, Relay, Start};
 use crate::simulation::stations::{Cloud, answer_arp, answer_solicitation, frame, relay_mac};
 use crate::simulation::wireguard_router;
 use crate::time::{Duration, Instant};
@@ -44,6 +46,11 @@ pub struct World {
     /// Called with true right before each poll of the worker and with false right after it.
     pub around_poll: Option<fn(bool)>,
     pub(super) now: Instant,
+    /// When the relay's process began: its own clock said zero.
+    pub(super) zero: Instant,
+    pub(super) start: Start,
+    pub(super) has_restarted: bool,
+    pub(super) dimensions: Dimensions,
     pub(super) random: SmallRng,
     pub(super) workers: Vec<Worker>,
     pub(super) commands: Vec<Producer<Command>>,
@@ -57,11 +64,17 @@ pub struct World {
     pub(super) tenants: Vec<TenantEntry>,
     /// Tenants that are gone: what was counted for them still counts.
     pub(super) former: Vec<TenantEntry>,
+    /// Why earlier runs lost packets.
+    pub(super) past_reasons: BTreeSet<DropReason>,
+    /// On disk.
+    pub(super) peers: Peers,
     pub(super) counters: Vec<Arc<WorkerCounters>>,
     /// By port and queue.
     pub(super) wires: Vec<Vec<MemoryWire>>,
     pub(super) to_relay: Vec<Cable>,
     pub(super) from_relay: Vec<Cable>,
+    /// By port.
+    pub(super) down: Vec<Option<Down>>,
     pub(super) offices: Vec<Office>,
     pub(super) clouds: Vec<Cloud>,
     /// What the relay sent to addresses of the access network where no office is.
@@ -119,13 +132,18 @@ impl World {
         let tenants = config.tenants.clone();
         let publisher = Publisher::new(config);
         let mut random = SmallRng::seed_from_u64(seed);
-        let Relay { workers, commands, events, counters, wires } = Relay::new(&ports, dimensions, &publisher, &mut random, now);
+        let start = Start::default();
+        let Relay { workers, commands, events, counters, wires } = Relay::new(&ports, dimensions, &publisher, start, &mut random, now);
         let cables = || ports.iter().map(|_| Cable::default()).collect();
         let mut world = Self {
             seed,
             hosts_err: false,
             around_poll: None,
             now,
+            zero: Instant::ZERO,
+            start,
+            has_restarted: false,
+            dimensions,
             random,
             workers,
             commands,
@@ -136,10 +154,13 @@ impl World {
             plan,
             tenants,
             former: Vec::new(),
+            past_reasons: BTreeSet::new(),
+            peers: Peers::new(),
             counters,
             wires,
             to_relay: cables(),
             from_relay: cables(),
+            down: vec![None; ports.len()],
             offices: Vec::new(),
             clouds: Vec::new(),
             strays: Vec::new(),
@@ -223,7 +244,7 @@ impl World {
         self.settle();
         while self.now < end {
             let cables = self.to_relay.iter().chain(&self.from_relay).filter_map(Cable::next);
-            let deadlines = self.workers.iter().map(Worker::next_deadline);
+            let deadlines = self.workers.iter().map(|worker| self.zero + worker.next_deadline().since(Instant::ZERO));
             let next = deadlines.chain(cables).chain([self.next_office_tick, end]).min().unwrap_or(end);
             self.jump(next.since(self.now).max(Duration::from_nanos(1)));
             self.settle();
@@ -234,6 +255,11 @@ impl World {
     pub fn jump(&mut self, by: Duration) {
         self.now = self.now + by;
         wireguard_router::advance_clock(by);
+    }
+
+    /// The present moment by the relay's clock.
+    pub(super) fn relay_now(&self) -> Instant {
+        Instant::ZERO + self.now.since(self.zero)
     }
 
     /// Everything that happens at this moment, until nothing more does.
@@ -259,7 +285,8 @@ impl World {
         let delivered = self.deliver_to_relay();
         let around = self.around_poll.unwrap_or(|_| {});
         around(true);
-        let polled: usize = self.workers.iter_mut().map(|worker| worker.poll(self.now)).sum();
+        let now = self.relay_now();
+        let polled: usize = self.workers.iter_mut().map(|worker| worker.poll(now)).sum();
         around(false);
         let collected = self.collect();
         let arrived = self.deliver_to_stations();
@@ -271,7 +298,8 @@ impl World {
     pub fn poll_one(&mut self, worker: usize) {
         self.stations_send();
         self.deliver_to_relay();
-        self.workers[worker].poll(self.now);
+        let now = self.relay_now();
+        self.workers[worker].poll(now);
         self.check_laws();
     }
 
@@ -300,8 +328,11 @@ impl World {
 
     fn deliver_to_relay(&mut self) -> bool {
         let before = self.delivered;
-        for (cable, queues) in self.to_relay.iter_mut().zip(&mut self.wires) {
+        for ((cable, queues), down) in self.to_relay.iter_mut().zip(&mut self.wires).zip(&self.down) {
             while let Some(frame) = cable.arrived(self.now) {
+                if down.is_some() {
+                    continue;
+                }
                 let queue = queue_of(&frame, queues.len());
                 // A full receive ring loses frames before the relay sees them: the NIC counts those.
                 if queues[queue].inject(&frame).is_ok() {
@@ -312,9 +343,9 @@ impl World {
         self.delivered != before
     }
 
-    fn collect(&mut self) -> bool {
+    pub(super) fn collect(&mut self) -> bool {
         let before = self.collected;
-        for port in 0..self.wires.len() {
+        for port in (0..self.wires.len()).filter(|port| self.down[*port] != Some(Down::Stuck)) {
             let look = |bytes: &[u8], frame: u32| (bytes.to_vec(), (frame, bytes.as_ptr() as usize));
             while let Some((bytes, place)) = self.wires[port].iter_mut().find_map(|wire| wire.with_transmitted(look)) {
                 self.collected += 1;
@@ -437,7 +468,8 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let test = std::thread::current().name().unwrap_or_default().to_owned();
-            eprintln!("again with: CHUKEI_SEED={} cargo test -p dataplane --features simulation {test}", self.seed);
+            let profile = if cfg!(debug_assertions) { "" } else { " --release" };
+            eprintln!("again with: CHUKEI_SEED={} cargo test{profile} -p dataplane --features simulation {test}", self.seed);
         }
     }
 }

@@ -108,6 +108,16 @@ pub fn echo_reply(packet: &mut [u8]) {
     write_u16(packet, HEADER_LEN, new);
     let checksum = Delta::default().word(old, new).apply(read_u16(packet, HEADER_LEN + 2));
     write_u16(packet, HEADER_LEN + 2, checksum);
+    let end = usize::from(read_u16(packet, 2)).min(packet.len());
+    mend_checksum_of_zeros(&mut packet[HEADER_LEN..end]);
+}
+
+/// An echo reply may consist of nothing but zeros. The sum of RFC 1624 then comes out as the other zero of one's complement, which
+/// a receiver would refuse: no other checksum covers data without a single bit set.
+pub(crate) fn mend_checksum_of_zeros(message: &mut [u8]) {
+    if message.iter().all(|byte| *byte == 0) {
+        write_u16(message, 2, 0xffff);
+    }
 }
 
 /// Put the right checksum into an ICMP message.

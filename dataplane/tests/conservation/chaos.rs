@@ -20,6 +20,8 @@ use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
+use crate::faults::{self, Fault};
+
 pub(crate) const NAMES: [&str; 3] = ["a", "b", "c"];
 const ACTIONS: usize = 60;
 
@@ -34,11 +36,16 @@ pub(crate) struct Chaos {
     /// The control plane takes no events.
     is_deaf: bool,
     /// Frames that were seen, to be sent again.
-    seen: Vec<(usize, Vec<u8>)>,
+    pub(crate) seen: Vec<(usize, Vec<u8>)>,
+    /// VLAN ids of the first circuits, by number of the tenant.
+    pub(crate) vlans: [u16; 3],
+    /// Nobody ever had it, nor a higher one.
+    pub(crate) fresh_vlan: u16,
+    pub(crate) faults: BTreeSet<Fault>,
 }
 
-/// Live through the world of `seed`; returns why packets were lost in it.
-pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
+/// Live through the world of `seed`; returns why packets were lost in it, and what befell it.
+pub(crate) fn live(seed: u64) -> (BTreeSet<DropReason>, BTreeSet<Fault>) {
     let mut random = SmallRng::seed_from_u64(seed);
     let (workers, queues) = *[(1, 1), (1, 1), (2, 1), (2, 2), (2, 4), (3, 2)].choose(&mut random).expect("some");
     let dimensions = Dimensions {
@@ -53,7 +60,8 @@ pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
     let dimensions = if random.random_ratio(1, 6) { Dimensions { frames: 640, ring: 64, ..dimensions } } else { dimensions };
     let ipsec = std::array::from_fn(|_| random.random_ratio(1, 2));
     let redundancy = [Some(Redundancy::Both), Some(Redundancy::Prefer), None, None][usize::try_from(seed % 4).expect("few")];
-    let tenants: Vec<TenantConfig> = (0..3).map(|number| tenant(number, &ipsec, redundancy, &mut random)).collect();
+    let vlans = [2_101, 2_102, 2_103];
+    let tenants: Vec<TenantConfig> = (0..3).map(|number| tenant(number, vlans[number], &ipsec, redundancy, &mut random)).collect();
     let mut world = World::cold(seed, tenants, dimensions);
     world.hosts_err = true;
     world.bring_up();
@@ -65,8 +73,22 @@ pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
         world.office(name).answers = true;
         world.cloud(name).answers = true;
     }
+    if random.random_ratio(1, 3) {
+        world.reload(|plan| plan.reserved_ports = faults::nearly_all_low_ports());
+    }
     let is_deaf = random.random_ratio(1, 5);
-    let mut chaos = Chaos { world, random, ipsec, redundancy, turn: false, is_deaf, seen: Vec::new() };
+    let mut chaos = Chaos {
+        world,
+        random,
+        ipsec,
+        redundancy,
+        turn: false,
+        is_deaf,
+        seen: Vec::new(),
+        vlans,
+        fresh_vlan: 2_200,
+        faults: BTreeSet::new(),
+    };
     for _ in 0..ACTIONS {
         chaos.act();
         if !chaos.is_deaf {
@@ -74,16 +96,22 @@ pub(crate) fn live(seed: u64) -> BTreeSet<DropReason> {
         }
         chaos.world.settle();
     }
+    chaos.note_mishaps();
     for port in 0..3 {
         chaos.world.weather(port, Weather::default(), Weather::default());
+        chaos.world.set_down(port, None);
     }
     chaos.world.run(Duration::from_secs(5));
-    chaos.world.reasons()
+    // Where NICs do not hold all frames that a worker has.
+    if dimensions.frames as usize / workers >= 3 * dimensions.ring * queues.div_ceil(workers) + 16 {
+        chaos.everybody_is_served_again();
+    }
+    (chaos.world.reasons(), chaos.faults)
 }
 
-fn tenant(number: usize, ipsec: &[bool; 3], redundancy: Option<Redundancy>, random: &mut SmallRng) -> TenantConfig {
+fn tenant(number: usize, vlan_id: u16, ipsec: &[bool; 3], redundancy: Option<Redundancy>, random: &mut SmallRng) -> TenantConfig {
     let make = if ipsec[number] { ipsec_municipality } else { municipality };
-    let mut tenant = make(NAMES[number], 2_101 + u16::try_from(number).expect("few"));
+    let mut tenant = make(NAMES[number], vlan_id);
     if let (Some(redundancy), false) = (redundancy, ipsec[number]) {
         tenant.tunnels.push(another_tunnel(NAMES[number], "backup"));
         tenant.redundancy = redundancy;
@@ -116,7 +144,7 @@ fn tenant(number: usize, ipsec: &[bool; 3], redundancy: Option<Redundancy>, rand
     tenant
 }
 
-fn vlan(number: usize) -> VlanId {
+pub(crate) fn vlan(number: usize) -> VlanId {
     VlanId::new(u16::try_from(number + 1).expect("few")).expect("usable")
 }
 
@@ -126,7 +154,7 @@ impl Chaos {
     }
 
     fn act(&mut self) {
-        match self.random.random_range(0..100) {
+        match self.random.random_range(0..108) {
             0..30 => self.office_sends(),
             30..34 => self.keys_change(),
             34..46 => self.cloud_sends(),
@@ -140,8 +168,13 @@ impl Chaos {
             84..87 => self.office_moves(),
             87..90 => self.election_day(),
             90 => self.everybody_connects(),
+            100.. => self.something_befalls_it(),
             _ => self.operator_changes_something(),
         }
+    }
+
+    pub(crate) fn is_ipsec(&self, number: usize) -> bool {
+        self.ipsec[number]
     }
 
     /// More handshakes than can wait, where there is memory for those that can.
@@ -205,7 +238,9 @@ impl Chaos {
     }
 
     fn packet(&mut self, source: Ipv4Addr, destination: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
-        let from = SocketAddrV4::new(source, self.random.random_range(40_000..40_008));
+        // Of ports below 1024, which become such, there are few in some worlds.
+        let first = self.one_of(&[40_000, 40_000, 1_000]);
+        let from = SocketAddrV4::new(source, first + self.random.random_range(0..8));
         let to = SocketAddrV4::new(destination, port);
         let numbers = (self.random.random_range(0..4), self.random.random_range(0..4));
         let segment = self.one_of(&[Segment::Syn(Some(1_460)), Segment::Syn(None), Segment::Ack, Segment::Fin, Segment::Rst]);
@@ -287,7 +322,7 @@ impl Chaos {
         }
     }
 
-    fn cloud_sends(&mut self) {
+    pub(crate) fn cloud_sends(&mut self) {
         let name = self.one_of(&NAMES);
         if self.world.is_gone(name) {
             return;
@@ -400,20 +435,6 @@ impl Chaos {
         self.world.run(time);
     }
 
-    fn weather_changes(&mut self) {
-        let port = self.random.random_range(0..3);
-        let mut weather = || Weather {
-            loss: self.random.random_range(0..200),
-            duplicate: self.random.random_range(0..200),
-            corrupt: self.random.random_range(0..100),
-            delay: Duration::from_micros(self.random.random_range(0..30_000)),
-        };
-        let (to, from) = (weather(), weather());
-        // A bent bit in the clear on a VLAN would bend a canary.
-        let spare = |weather: Weather| if port == 0 { weather } else { Weather { corrupt: 0, ..weather } };
-        self.world.weather(port, spare(to), spare(from));
-    }
-
     fn office_moves(&mut self) {
         let name = self.one_of(&NAMES);
         let port = self.random.random_range(1_024..60_000);
@@ -430,7 +451,9 @@ impl Chaos {
     fn operator_changes_something(&mut self) {
         let name = self.one_of(&NAMES);
         let number = NAMES.iter().position(|other| *other == name).expect("one of them");
-        let (what, new) = (self.random.random_range(0..9), tenant(number, &self.ipsec, self.redundancy, &mut self.random));
+        let (what, new) =
+            (self.random.random_range(0..9), tenant(number, self.vlans[number], &self.ipsec, self.redundancy, &mut self.random));
+        self.note_reload(name, what == 5);
         let state = self.one_of(&[RuleState::Open, RuleState::OutsideValidity, RuleState::Isolated]);
         self.world.reload(|plan| {
             let Some(place) = plan.tenants.iter().position(|tenant| &*tenant.name == name) else { return plan.tenants.push(new) };

@@ -11,7 +11,7 @@ use dataplane::simulation::key_exchange::everything;
 use dataplane::simulation::municipality::{ACCESS, AWS};
 use dataplane::simulation::packets::{self, udp};
 use dataplane::simulation::plan::{Plan, compile, ports};
-use dataplane::simulation::relay::Relay;
+use dataplane::simulation::relay::{Relay, Start};
 use dataplane::simulation::stations::{answer_arp, relay_mac};
 use dataplane::simulation::{Dimensions, Owner, advance_clock};
 use dataplane::time::{Duration, Instant};
@@ -70,7 +70,7 @@ impl Country {
         let publisher = Publisher::new(config);
         let now = Instant::from_secs(1_000);
         let dimensions = Dimensions { frames: 1_024, ring: 128, ..Dimensions::default() };
-        let relay = Relay::new(&ports, dimensions, &publisher, &mut SmallRng::seed_from_u64(7), now);
+        let relay = Relay::new(&ports, dimensions, &publisher, Start::default(), &mut SmallRng::seed_from_u64(7), now);
         let blank = || Page::of_port(&PortShare::default());
         let mut country = Self {
             now,
