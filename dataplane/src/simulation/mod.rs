@@ -4,6 +4,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `world` | what moves: time, frames, stations |
+//! | `arrivals` | where what the relay sends arrives |
 //! | `story` | what a test says to a world, and asks it |
 //! | `laws` | what holds after every step |
 //! | [`plan`] | the configuration: reloads, isolation |
@@ -21,6 +22,7 @@
 //! | [`fragments`] | packets in fragments, and how a host puts them together |
 //! | [`counts`] | all counters, and exact changes of them |
 
+mod arrivals;
 pub mod cable;
 pub mod canary;
 pub mod counts;

@@ -233,7 +233,8 @@ impl Chaos {
         for (number, name) in (50..).zip(NAMES) {
             self.world.cloud(name).answers = true;
             let office = self.world.office(name);
-            (office.outer, office.in_udp) = (SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, number), 4_500), true);
+            (office.outer, office.outer6) = (SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, number), 4_500), None);
+            office.in_udp = true;
             let before = self.world.counts();
             self.connect(name);
             self.world.run(Duration::from_millis(300));

@@ -10,6 +10,7 @@ mod chaos;
 mod faults;
 mod ipsec;
 mod ipv6;
+mod packets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
