@@ -66,7 +66,9 @@ fn check(books: &Books) -> Result<(), String> {
     equal("frames put on the cables == frames received", tally.injected, books.received)?;
     equal("frames taken off the cables == frames transmitted", tally.collected, books.transmitted)?;
     equal("datagrams of the relay that its peers could not open", tally.unreadable, 0)?;
-    equal("data packets sent - arrived == dropped, for a named reason of a tenant", tally.sent - tally.arrived, books.dropped_by_tenants)
+    let lost = tally.sent - tally.arrived + tally.others - books.absorbed;
+    equal("sent - arrived + handshakes, keepalives and ARP - absorbed == dropped", lost, books.dropped)?;
+    equal("dropped == the sum of all reasons", books.dropped, books.dropped_by_reason)
 }
 
 fn print(second: u32, books: &Books) {

@@ -5,7 +5,7 @@ mod soak;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataplane::counters::WorkerCounters;
+use dataplane::counters::{PortCounters, WorkerCounters};
 pub(crate) use dataplane::nat::Direction;
 use dataplane::nat::PortHalf;
 use dataplane::nic::memory::{MemoryNic, MemoryWire};
@@ -60,6 +60,7 @@ pub(crate) struct World {
     suite: Suite,
     entries: Vec<TenantEntry>,
     counters: Arc<WorkerCounters>,
+    port_counters: Vec<Arc<PortCounters>>,
     access: MemoryWire,
     trunk: MemoryWire,
     offices: Vec<Office>,
@@ -93,7 +94,9 @@ impl World {
         let offices = keys.iter().enumerate().map(|(number, key)| Office::new(suite, number, key, relay, time)).collect();
         let key = |number: usize| wireguard::public_key(&keys[number]);
         let entries: Vec<TenantEntry> = (0..tenants).map(|number| tenant(number, suite.tunnel(key(number)), limits)).collect();
-        let config = Publisher::new(router_config(suite.endpoint(relay_key), entries.clone()));
+        let config = router_config(suite.endpoint(relay_key), entries.clone());
+        let port_counters = config.ports.iter().map(|port| Arc::clone(&port.counters)).collect();
+        let config = Publisher::new(config);
         let mut pool = FramePool::new(FRAMES_PER_SLOT * u32::try_from(ring).expect("a small number")).expect("memory");
         make_resident(&mut pool);
         let (access_nic, access) = MemoryNic::new("access", ACCESS_MAC.0, MTU, ring, &mut pool);
@@ -116,8 +119,22 @@ impl World {
         let (worker, commands, events) = Worker::new(parts, time);
         let opening = Duration::from_secs(1) * u32::try_from(BATCH).expect("a small number")
             / (limits.new_sessions_per_second.get() * u32::try_from(tenants).expect("few enough"));
-        let mut world =
-            Self { time, worker, commands, events, suite, entries, counters, access, trunk, offices, opening, next: 0, lost_before: 0 };
+        let mut world = Self {
+            time,
+            worker,
+            commands,
+            events,
+            suite,
+            entries,
+            counters,
+            port_counters,
+            access,
+            trunk,
+            offices,
+            opening,
+            next: 0,
+            lost_before: 0,
+        };
         // Until every gateway is known.
         for _ in 0..64 {
             world.step(Duration::from_millis(16));

@@ -105,7 +105,7 @@ drop_reasons! {
         NextHopUnresolved = "next_hop_unresolved": "The next hop has not answered ARP or neighbour discovery; compare gateway and VLAN with the circuit (`chukei show neighbors`).",
     }
     Underlay {
-        OuterMalformed = "outer_malformed": "A broken outer IPv4 or UDP header.",
+        OuterMalformed = "outer_malformed": "A broken outer IP or UDP header.",
         OuterFragment = "outer_fragment": "A fragment of an outer packet: lower the tunnel MTU of the municipality's router.",
         OuterNotForUs = "outer_not_for_us": "The outer destination address is not the relay's.",
         OuterProtocolUnsupported = "outer_protocol_unsupported": "The outer protocol is neither UDP nor ICMP echo, nor ESP on a port with an IPsec endpoint.",

@@ -8,10 +8,10 @@
 //! | [`nic`] | drivers: a batch of frames in, a batch out; taking a port over and giving it back |
 //! | [`packet`] | frames of memory and the bytes in them |
 //! | [`wire`] | bytes <-> headers, stateless |
-//! | [`link`] | Ethernet, VLAN tags, ARP, next hops |
+//! | [`link`] | Ethernet, VLAN tags, ARP, neighbour discovery, next hops |
 //! | [`route`] | THE packet path: office to cloud, cloud to office |
 //! | [`tunnel`] | WireGuard: datagrams to inner packets and back; whose a datagram is |
-//! | [`tenant`] | one municipality with all that is its own: classes, default deny, services, callbacks, fragments |
+//! | [`tenant`] | one municipality with all that is its own: classes, default deny, services, callbacks, fragments, which tunnel carries what |
 //! | [`nat`] | address translation of one tenant: mappings, and sessions under them |
 //! | [`host`] | the relay's own addresses |
 //! | [`worker`] | the loop that owns it all |

@@ -41,6 +41,8 @@ pub(crate) struct Tally {
     pub(crate) sent: u64,
     /// Those that reached the other side.
     pub(crate) arrived: u64,
+    /// Handshakes and keepalives of the routers, and answers to ARP: the relay keeps them, or loses them by name.
+    pub(crate) others: u64,
     /// Datagrams of the relay that a router could not open.
     pub(crate) unreadable: u64,
 }
@@ -64,10 +66,10 @@ pub(crate) struct Books {
     pub(crate) generated: u64,
     pub(crate) transmitted: u64,
     pub(crate) dropped: u64,
+    /// By the reasons of tenants and ports.
+    pub(crate) dropped_by_reason: u64,
     pub(crate) absorbed: u64,
     pub(crate) held: u64,
-    /// Data packets lost, of all tenants.
-    pub(crate) dropped_by_tenants: u64,
     pub(crate) opened: u64,
     pub(crate) sessions: u64,
     pub(crate) handshakes: u64,
@@ -79,7 +81,8 @@ impl Soak {
         let limits = Limits { sessions: number(SESSIONS), ports: number(SESSIONS), new_sessions_per_second: number(NEW_SESSIONS_A_SECOND) };
         let world = World::with_limits(Suite::ChaCha20Poly1305, TENANTS, TENANTS, limits, RING);
         let books = books_of(&world, Tally::default());
-        let tally = Tally { injected: books.received, collected: books.transmitted, ..Tally::default() };
+        let others = books.absorbed + books.dropped;
+        let tally = Tally { injected: books.received, collected: books.transmitted, others, ..Tally::default() };
         Self { base: world.time, world, started: std::time::Instant::now(), next_tick: Duration::ZERO, round: 0, tally }
     }
 
@@ -130,6 +133,7 @@ impl Soak {
         for office in &mut self.world.offices {
             if let Some(len) = office.tick(&mut out, now) {
                 inject(&mut self.world.access, &office.outer(&out[..len]), &mut self.tally);
+                self.tally.others += 1;
             }
         }
     }
@@ -190,6 +194,7 @@ fn collect(wire: &mut MemoryWire, tally: &mut Tally, mut see: impl FnMut(&[u8], 
         let Some(answer) = wire.with_transmitted(look) else { return };
         if let Some(answer) = answer {
             inject(wire, &answer, tally);
+            tally.others += 1;
         }
     }
 }
@@ -222,9 +227,10 @@ fn books_of(world: &World, tally: Tally) -> Books {
         generated: counters.generated.get(),
         transmitted: counters.transmitted.get(),
         dropped: counters.dropped.get(),
+        dropped_by_reason: sum(|tenant| tenant.drops.total())
+            + world.port_counters.iter().map(|port| port.sum().drops.total()).sum::<u64>(),
         absorbed: counters.absorbed.get(),
         held: counters.held.get(),
-        dropped_by_tenants: sum(|tenant| tenant.drops.total()),
         opened: sum(|tenant| tenant.sessions_opened.get()),
         sessions: sum(|tenant| tenant.sessions.get()),
         handshakes: world.entries.iter().flat_map(|tenant| &tenant.tunnel_counters).map(|tunnel| tunnel.handshakes.get()).sum(),

@@ -1,9 +1,10 @@
 //! Next hops and their station addresses: a bounded cache that learns only from answers to its own questions. One for each family of
 //! addresses: ARP asks for those of IPv4, neighbour discovery for those of IPv6.
 //!
-//! Nothing unsolicited changes an entry (RFC 826 would let it): a gratuitous ARP with another address only makes the relay ask
-//! again, and where the relay asks one station, only that station answers. A next hop in use is asked again by unicast before its entry grows old (RFC 1122 section 2.3.2.1), so a working path
-//! never waits. One packet waits for each unresolved next hop (RFC 1122 section 2.3.2.2), the latest.
+//! Nothing unsolicited changes an entry (RFC 826 and RFC 4861 section 7.2.5 would let it): an announcement with another station only
+//! makes the relay ask again, and where it asks one station, only that station answers. A next hop in use is asked again by unicast
+//! before its entry grows old (RFC 1122 section 2.3.2.1), so a working path never waits. One packet waits for each unresolved next hop
+//! (RFC 1122 section 2.3.2.2), the latest.
 
 use std::net::Ipv4Addr;
 
@@ -12,9 +13,11 @@ use crate::prefetch;
 use crate::time::{Duration, Instant};
 use crate::wire::ethernet::MacAddr;
 
-/// An answer is good for this long before it is checked again. RFC 1122 section 2.3.2.1 asks for "on the order of a minute".
+/// An answer is good for this long before it is checked again. RFC 1122 section 2.3.2.1 asks for "on the order of a minute";
+/// RFC 4861 section 10 calls it REACHABLE_TIME.
 const REACHABLE: Duration = Duration::from_secs(30);
-/// Between two questions for one next hop: RFC 1122 section 2.3.2.1 allows at most one a second.
+/// Between two questions for one next hop: RFC 1122 section 2.3.2.1 allows at most one a second;
+/// RFC 4861's RETRANS_TIMER.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// A next hop that nothing was sent to for so long makes room where the table is full.
 const UNUSED: Duration = Duration::from_secs(60);

@@ -223,9 +223,9 @@ impl Nat {
         self.sessions.confirm(id.0, flow.rule, flow.filtering, generation);
     }
 
-    /// The office has sent in this session over `tunnel`: where to [`Session::tunnel`] is from now on.
-    pub fn hear_over(&mut self, id: SessionId, tunnel: TunnelId) {
-        self.sessions.hear_over(id.0, tunnel);
+    /// The way back to this session's office is `tunnel` from now on.
+    pub fn set_tunnel(&mut self, id: SessionId, tunnel: TunnelId) {
+        self.sessions.set_tunnel(id.0, tunnel);
     }
 
     /// The tunnels have other numbers than before. Looks at every session: for a new configuration only.
@@ -234,7 +234,7 @@ impl Nat {
         let mut from = 0;
         while let Some((index, tunnel)) = next(&self.sessions, from) {
             from = index + 1;
-            self.sessions.hear_over(index, number(tunnel));
+            self.sessions.set_tunnel(index, number(tunnel));
         }
     }
 

@@ -136,7 +136,7 @@ impl Session {
         self.origin.is_hairpin()
     }
 
-    /// The tunnel that the office last sent over, where [`super::Nat::hear_over`] is told; before that the first one.
+    /// The tunnel that the office last sent over, where [`super::Nat::set_tunnel`] is told; before that the first one.
     #[must_use]
     pub const fn tunnel(&self) -> TunnelId {
         self.origin.tunnel()

@@ -99,8 +99,8 @@ impl Sessions {
         }
     }
 
-    /// The office has sent over this tunnel. Written only where it is another one than before.
-    pub(super) fn hear_over(&mut self, index: u32, tunnel: TunnelId) {
+    /// Written only where it is another one than before: the line stays clean.
+    pub(super) fn set_tunnel(&mut self, index: u32, tunnel: TunnelId) {
         if let Some(session) = self.table.get_mut(index)
             && session.tunnel() != tunnel
         {

@@ -13,7 +13,7 @@ use crate::wire::underlay;
 
 /// The access network's gateway.
 pub(super) const ACCESS_GATEWAY_MAC: MacAddr = MacAddr([6, 0, 0, 0, 0, 126]);
-/// Its IPv6 address, as [`plan::with_ipv6`] has it.
+/// Its IPv6 address, as `plan::with_ipv6` has it.
 const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x7e);
 
 impl World {

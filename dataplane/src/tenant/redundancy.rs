@@ -26,7 +26,7 @@ pub enum Carries {
     Answers,
     /// Nothing, while another one is up that comes before it.
     Standby,
-    /// Nothing: it is down.
+    /// Nothing: it is down, or nobody answers at its other end.
     Nothing,
 }
 
@@ -60,7 +60,7 @@ impl Tenant {
     /// A packet of the office went through this session, and had come by `tunnel`.
     pub fn hear_over(&mut self, session: SessionId, tunnel: TunnelId) {
         if self.redundancy == Redundancy::Both {
-            self.nat.hear_over(session, tunnel);
+            self.nat.set_tunnel(session, tunnel);
         }
     }
 
@@ -78,20 +78,21 @@ impl Tenant {
     #[must_use]
     pub fn wants_another_tunnel(&self, now: Instant) -> bool {
         let is_dead = |slot: &TenantTunnel| slot.tunnel.is_silent() && slot.tunnel.is_up(now);
-        self.tunnels.len() > 1 && self.tunnels.iter().any(is_dead) && !self.numbers().any(|tunnel| self.answers(tunnel, now))
+        self.tunnels.len() > 1 && self.tunnels.iter().any(is_dead) && !self.ids().any(|tunnel| self.is_usable(tunnel, now))
     }
 
     /// What goes to the office by `tunnel` at present.
     #[must_use]
     pub fn carries(&self, tunnel: TunnelId, now: Instant) -> Carries {
         let shares = self.redundancy == Redundancy::Both;
-        let another_answers = || self.numbers().any(|other| other != tunnel && self.answers(other, now));
-        match (self.answers(tunnel, now), self.choose(None, now) == tunnel) {
-            (false, _) => Carries::Nothing,
-            (true, true) if shares && another_answers() => Carries::AnswersAndRest,
-            (true, true) => Carries::Everything,
-            (true, false) if shares => Carries::Answers,
-            (true, false) => Carries::Standby,
+        let another_is_usable = || self.ids().any(|other| other != tunnel && self.is_usable(other, now));
+        let is_chosen = self.choose(None, now) == tunnel && self.ready(tunnel, now).is_ok();
+        match (is_chosen, self.is_usable(tunnel, now)) {
+            (true, _) if shares && another_is_usable() => Carries::AnswersAndRest,
+            (true, _) => Carries::Everything,
+            (false, true) if shares => Carries::Answers,
+            (false, true) => Carries::Standby,
+            (false, false) => Carries::Nothing,
         }
     }
 
@@ -100,21 +101,21 @@ impl Tenant {
             && let Some(session) = session
         {
             let tunnel = self.nat.session(session).tunnel();
-            if self.answers(tunnel, now) {
+            if self.is_usable(tunnel, now) {
                 return tunnel;
             }
         }
-        let answering = self.numbers().find(|tunnel| self.answers(*tunnel, now));
+        let usable = self.ids().find(|tunnel| self.is_usable(*tunnel, now));
         // Where nobody answers, one that has keys is better than none: the silence may be on the way here alone.
-        answering.or_else(|| self.numbers().find(|tunnel| self.ready(*tunnel, now).is_ok())).unwrap_or(TunnelId(0))
+        usable.or_else(|| self.ids().find(|tunnel| self.ready(*tunnel, now).is_ok())).unwrap_or(TunnelId(0))
     }
 
-    fn numbers(&self) -> impl Iterator<Item = TunnelId> {
+    fn ids(&self) -> impl Iterator<Item = TunnelId> {
         (0u8..).map(TunnelId).take(self.tunnels.len())
     }
 
-    /// Whether `tunnel` is up, as far as is known. A number that a reload left behind is of none.
-    fn answers(&self, tunnel: TunnelId, now: Instant) -> bool {
+    /// Whether `tunnel` has keys and its router is not silent. A number that a reload left behind is of none.
+    fn is_usable(&self, tunnel: TunnelId, now: Instant) -> bool {
         self.tunnels.get(usize::from(tunnel.0)).is_some_and(|slot| slot.tunnel.is_up(now) && !slot.tunnel.is_silent())
     }
 

@@ -4,13 +4,12 @@ use std::net::Ipv4Addr;
 
 use super::checksum::{Delta, Sum};
 use super::inner::{DESTINATION, HEADER_CHECKSUM, HEADER_LEN, Protocol, SOURCE, icmp_type, is_martian};
+use super::underlay::HOP_LIMIT;
 use super::{read_address, read_u16, read_u32, write_address, write_u16};
 use crate::drop_reason::DropReason;
 
 /// RFC 1812 4.3.2.3: as much of the original as fits without the error being longer than this.
 const LONGEST_ERROR: usize = 576;
-/// Time to live of what the relay makes (RFC 1700's recommended default).
-const HOP_LIMIT: u8 = 64;
 /// The ICMP header in front of what an error quotes.
 const ICMP_HEADER: usize = 8;
 

@@ -6,13 +6,12 @@ use super::checksum::Delta;
 use super::ipv6::{
     self, DESTINATION, HEADER_LEN, MINIMUM_MTU, NEXT_HEADER, SOURCE, is_one_hosts, next_header, pseudo_header, read_address, write_header,
 };
+use super::underlay::HOP_LIMIT;
 use super::{read_u16, write_u16};
 use crate::drop_reason::DropReason;
 
 /// The ICMPv6 header in front of what an error quotes.
 const ICMP_HEADER: usize = 8;
-/// Hop limit of what the relay makes (RFC 1700's recommended default).
-const HOP_LIMIT: u8 = 64;
 
 /// ICMPv6 types.
 const DESTINATION_UNREACHABLE: u8 = 1;
@@ -65,7 +64,7 @@ pub fn echo_reply(packet: &mut [u8], header: &ipv6::Header) -> Result<(), DropRe
     if message[..2] != [ECHO_REQUEST, 0] || !is_one_hosts(header.source) {
         return Err(DropReason::RelayAddress);
     }
-    packet[ipv6::HOP_LIMIT] = HOP_LIMIT;
+    packet[ipv6::HOP_LIMIT_AT] = HOP_LIMIT;
     packet[SOURCE..DESTINATION].copy_from_slice(&header.destination.octets());
     packet[DESTINATION..HEADER_LEN].copy_from_slice(&header.source.octets());
     packet[HEADER_LEN] = ECHO_REPLY;

@@ -16,7 +16,7 @@ pub(crate) const PAYLOAD_LEN: usize = 4;
 /// Offset of the next header.
 pub(crate) const NEXT_HEADER: usize = 6;
 /// Offset of the hop limit.
-pub(crate) const HOP_LIMIT: usize = 7;
+pub(crate) const HOP_LIMIT_AT: usize = 7;
 /// Offset of the source address.
 pub(crate) const SOURCE: usize = 8;
 /// Offset of the destination address.
@@ -50,7 +50,8 @@ impl Header {
     /// Read the header of `packet`.
     ///
     /// # Errors
-    /// [`DropReason::OuterMalformed`] for another version, a length beyond the bytes, a source that is a group's and a packet to `::`.
+    /// [`DropReason::OuterMalformed`] for bytes that end too early, another version, a length beyond the bytes, a source that is a group's or
+    /// loopback, and a packet to `::`.
     pub fn parse(packet: &[u8]) -> Result<Self, DropReason> {
         let header = packet.first_chunk::<HEADER_LEN>().ok_or(DropReason::OuterMalformed)?;
         let total_len = HEADER_LEN + usize::from(read_u16(header, PAYLOAD_LEN));
@@ -59,7 +60,7 @@ impl Header {
         if !sound || source.is_multicast() || source.is_loopback() || destination.is_unspecified() {
             return Err(DropReason::OuterMalformed);
         }
-        let (next_header, hop_limit, ecn) = (header[NEXT_HEADER], header[HOP_LIMIT], header[1] >> 4 & 0b11);
+        let (next_header, hop_limit, ecn) = (header[NEXT_HEADER], header[HOP_LIMIT_AT], header[1] >> 4 & 0b11);
         Ok(Self { source, destination, next_header, hop_limit, ecn, total_len })
     }
 }
@@ -75,7 +76,7 @@ pub(crate) fn write_header(packet: &mut [u8], next_header: u8, hop_limit: u8, en
     header[..PAYLOAD_LEN].copy_from_slice(&[0x60, 0, 0, 0]);
     write_u16(header, PAYLOAD_LEN, payload_len);
     header[NEXT_HEADER] = next_header;
-    header[HOP_LIMIT] = hop_limit;
+    header[HOP_LIMIT_AT] = hop_limit;
     header[SOURCE..DESTINATION].copy_from_slice(&ends.0.octets());
     header[DESTINATION..].copy_from_slice(&ends.1.octets());
 }

@@ -14,8 +14,8 @@ pub const LONGEST: usize = HEADER_LEN + FIXED + OPTION;
 const FIXED: usize = 24;
 /// A link-layer address option for Ethernet (RFC 4861 section 4.6.1, RFC 2464 section 6).
 const OPTION: usize = 8;
-/// Such a message came from no other network (RFC 4861 section 3.1).
-const HOP_LIMIT: u8 = 255;
+/// RFC 4861 section 3.1: what arrives with it came from no other network.
+const ON_LINK_HOP_LIMIT: u8 = 255;
 
 /// ICMPv6 types.
 const SOLICITATION: u8 = 135;
@@ -94,7 +94,7 @@ impl Discovery {
         }
         let (fixed, options) = message.split_first_chunk::<FIXED>().ok_or(DropReason::NdMalformed)?;
         let target = ipv6::read_address(fixed, 8);
-        let sound = header.hop_limit == HOP_LIMIT && fixed[1] == 0 && !target.is_multicast() && icmpv6::is_valid(header, message);
+        let sound = header.hop_limit == ON_LINK_HOP_LIMIT && fixed[1] == 0 && !target.is_multicast() && icmpv6::is_valid(header, message);
         let (kind, wanted) = match fixed[0] {
             SOLICITATION => (Kind::Solicitation, SOURCE_LINK_LAYER),
             ADVERTISEMENT => (Kind::Advertisement { solicited: fixed[4] & SOLICITED != 0 }, TARGET_LINK_LAYER),
@@ -120,7 +120,7 @@ impl Discovery {
         let mut packet = [0; LONGEST];
         let len = FIXED + if self.station.is_some() { OPTION } else { 0 };
         let ends = (self.source, self.destination);
-        ipv6::write_header(&mut packet, next_header::ICMPV6, HOP_LIMIT, ends, u16::try_from(len).unwrap_or_default());
+        ipv6::write_header(&mut packet, next_header::ICMPV6, ON_LINK_HOP_LIMIT, ends, u16::try_from(len).unwrap_or_default());
         let message = &mut packet[HEADER_LEN..];
         let (kind, flags, option) = match self.kind {
             Kind::Solicitation => (SOLICITATION, 0, SOURCE_LINK_LAYER),

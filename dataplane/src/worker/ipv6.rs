@@ -13,6 +13,7 @@ use crate::wire::ipv6::Header;
 use crate::wire::neighbor_discovery::{Discovery, Kind};
 use crate::wire::underlay6;
 use crate::worker::classify::{Arrival, ECHOES, Envelope};
+use crate::worker::control::IkePort;
 use crate::worker::handoff::Heard;
 use crate::worker::ledger::Ledger;
 use crate::worker::port::{self, Port};
@@ -66,7 +67,9 @@ impl Worker {
         };
         let inside = packet.set_range(underlay6::HEADERS_LEN, datagram.payload_len);
         debug_assert!(inside, "the payload lies inside the packet it was read from");
-        if self.ipsec_at[usize::from(id.0)].is_some() && matches!(datagram.destination_port, 500 | 4500) {
+        // Reserved for IKE where the port has an IPsec endpoint, which listens on IPv4 only.
+        let is_ike = [IkePort::P500, IkePort::P4500].map(IkePort::number).contains(&datagram.destination_port);
+        if is_ike && self.ipsec_at[usize::from(id.0)].is_some() {
             return self.refuse(id, packet, DropReason::NoListener);
         }
         let envelope = Envelope { source: Source::V6, local_port: datagram.destination_port, ecn: datagram.ecn };

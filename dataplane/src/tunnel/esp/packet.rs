@@ -50,7 +50,7 @@ impl Trailer {
 /// Length of the IPv4 packet at the front of a decrypted and authenticated payload.
 ///
 /// # Errors
-/// `EspDummy`; `Ipv6Refused`; `TunnelNextHeaderUnsupported` for anything else but IPv4; `EspPaddingInvalid` where the padding is longer than what is
+/// `EspDummy`; `Ipv6Refused`; `TunnelNextHeaderUnsupported` for anything else but an IP packet; `EspPaddingInvalid` where the padding is longer than what is
 /// there or is not 1, 2, 3 ... (RFC 4303 section 2.4: "SHOULD inspect").
 pub(super) fn payload_len(plain: &[u8]) -> Result<usize, DropReason> {
     let [rest @ .., padding, next_header] = plain else { return Err(DropReason::EspPaddingInvalid) };
