@@ -39,7 +39,7 @@ pub(super) struct Key {
 /// Parses one document; `None` when a problem was added that leaves no tree to walk.
 pub(super) fn parse(text: &str, file: &Arc<str>, problems: &mut Problems) -> Option<Node> {
     let parser = Parser::new_from_str(text);
-    Builder { parser, file, problems }.document().ok()
+    Builder { parser, text, file, problems }.document().ok()
 }
 
 /// A problem was added after which the rest of the file cannot be read.
@@ -47,6 +47,7 @@ struct Unreadable;
 
 struct Builder<'text, 'run> {
     parser: Parser<'text, StrInput<'text>>,
+    text: &'text str,
     file: &'run Arc<str>,
     problems: &'run mut Problems,
 }
@@ -85,7 +86,15 @@ impl<'text> Builder<'text, '_> {
     }
 
     fn syntax_error(&mut self, error: &ScanError) -> Unreadable {
-        let at = self.at(error.marker(), None);
+        let mut at = self.at(error.marker(), None);
+        // What is missing where a last line has no end is missing there, and not on a line that no editor shows.
+        let lines = self.text.lines().count();
+        if usize::try_from(at.line).is_ok_and(|line| line > lines)
+            && let Some(last) = self.text.lines().last().filter(|_| !self.text.ends_with('\n'))
+        {
+            let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            (at.line, at.column) = (narrow(lines), narrow(last.chars().count() + 1));
+        }
         self.problems
             .error(&at, format!("is not YAML: {}", error.info()))
             .help("look at indentation, colons, brackets and quotes here and on the lines before");

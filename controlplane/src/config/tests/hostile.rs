@@ -60,6 +60,13 @@ fn a_second_document_is_refused() {
 }
 
 #[test]
+fn what_is_missing_at_the_end_is_missing_on_the_last_line() {
+    // Found by the fuzz target `configuration`: it was said to be missing on a line behind the last one.
+    let found = problems_of_relay_file("relay: a\nports: {aws");
+    assert!(found[0].starts_with("error: relay.yaml:2:12: is not YAML: "), "{found:#?}");
+}
+
+#[test]
 fn deep_nesting_ends_early() {
     assert_eq!(problems_of_relay_file("[".repeat(100_000)), ["error: relay.yaml:1:256: is not YAML: recursion limit exceeded"]);
     let found = problems_of_relay_file("[".repeat(100));
