@@ -93,6 +93,8 @@ pub struct Tenant {
     isolated_classes: [bool; TrafficClass::COUNT],
     redundancy: Redundancy,
     icmp_errors: TokenBucket,
+    /// What of IPv6 is refused by word, and pings to the relay under it: they must not silence the errors that path MTUs hang on.
+    icmpv6: TokenBucket,
     ceiling: Ceiling,
     /// What the last packet to each side went over: prefetching takes it that the next one does so too.
     last_tunnel: TunnelId,
@@ -123,6 +125,7 @@ impl Tenant {
             isolated_classes: config.isolated_classes,
             redundancy: config.redundancy,
             icmp_errors: TokenBucket::FULL,
+            icmpv6: TokenBucket::FULL,
             ceiling: Ceiling::new(config.rate),
             last_tunnel: TunnelId(0),
             last_attachment: AttachmentId(0),
@@ -389,6 +392,11 @@ impl Tenant {
     /// Whether the relay may send one more ICMP error on this tenant's account.
     pub fn may_send_icmp_error(&mut self, now: Instant) -> bool {
         self.icmp_errors.take(ICMP_ERRORS, now)
+    }
+
+    /// Whether one more ICMPv6 message may be sent on the tenant's account, as many as ICMP errors.
+    pub fn may_send_icmpv6(&mut self, now: Instant) -> bool {
+        self.icmpv6.take(ICMP_ERRORS, now)
     }
 
     /// Bring the gauges up to date.

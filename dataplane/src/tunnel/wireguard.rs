@@ -222,6 +222,7 @@ impl WireGuardTunnel {
         let Cold { handshakes, attempt, history, .. } = &mut *self.cold;
         // Whoever began: there is nothing to try again.
         *attempt = None;
+        self.traffic.answered();
         handshakes.forget_pending();
         let was_up = history.up && history.handshake_at.is_some_and(|at| now.since(at) < REJECT_AFTER_TIME);
         let changed_at = if was_up { history.changed_at } else { Some(now) };

@@ -170,14 +170,22 @@ impl Worker {
             _ => {}
         }
         let underlay::Datagram { source, destination, ecn, .. } = datagram;
-        self.classify_wireguard(id, Envelope { source: Source::V4(source), local_port: destination.port(), ecn }, packet, now)
+        let envelope = Envelope { source: Source::V4(source), local_port: destination.port(), ecn };
+        self.classify_wireguard(id, envelope, station, packet, now)
     }
 
     /// A UDP payload that is not IPsec's.
-    pub(super) fn classify_wireguard(&mut self, id: PortId, envelope: Envelope, packet: Packet, now: Instant) -> Option<Arrival> {
+    pub(super) fn classify_wireguard(
+        &mut self,
+        id: PortId,
+        envelope: Envelope,
+        station: MacAddr,
+        packet: Packet,
+        now: Instant,
+    ) -> Option<Arrival> {
         match wireguard::data_index(packet.bytes()) {
             Some(index) => self.classify_by_index(id, index, envelope, packet),
-            None => self.classify_handshake(id, envelope, packet, now),
+            None => self.classify_handshake(id, envelope, station, packet, now),
         }
     }
 
@@ -202,7 +210,14 @@ impl Worker {
     }
 
     /// A message that is no data: the listener says whether it may cost anything. What may cost a Diffie-Hellman has to wait.
-    fn classify_handshake(&mut self, id: PortId, envelope: Envelope, mut packet: Packet, now: Instant) -> Option<Arrival> {
+    fn classify_handshake(
+        &mut self,
+        id: PortId,
+        envelope: Envelope,
+        station: MacAddr,
+        mut packet: Packet,
+        now: Instant,
+    ) -> Option<Arrival> {
         let (source, local_port) = (envelope.source.address(&mut packet), envelope.local_port);
         let Some(at) = self.endpoint_at(id, local_port) else { return self.refuse(id, packet, DropReason::NoListener) };
         let Some(listener) = &mut self.endpoints[usize::from(at.0)].listener else {
@@ -213,7 +228,7 @@ impl Worker {
             Ok(Inspected::Reply(len)) if out.set_range(0, len) => {
                 self.ledger.absorbed(packet);
                 self.ledger.generated();
-                self.send_datagram(at, source, 0, out, now);
+                self.answer_stranger(at, source, station, out);
                 return None;
             }
             Ok(Inspected::Reply(_)) => DropReason::FrameTooBig,

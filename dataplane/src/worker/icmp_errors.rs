@@ -4,6 +4,7 @@ use crate::drop_reason::DropReason;
 use crate::packet::Packet;
 use crate::route;
 use crate::router_config::AttachmentId;
+use crate::tenant::Tenant;
 use crate::time::Instant;
 use crate::tunnel::{TenantId, TunnelKey};
 use crate::wire::icmp::{self, IcmpErrorKind};
@@ -19,7 +20,12 @@ impl Worker {
             // Nothing has admitted it yet; who is cut off hears nothing.
             if tenant.admit_tenant().is_ok() {
                 let longest = usize::from(tenant.inner_mtu());
-                self.send_error_to_office(key, |out| icmpv6::administratively_prohibited(out, longest, lost.bytes()), now);
+                self.send_error_to_office(
+                    key,
+                    Tenant::may_send_icmpv6,
+                    |out| icmpv6::administratively_prohibited(out, longest, lost.bytes()),
+                    now,
+                );
             }
             return;
         }
@@ -28,17 +34,28 @@ impl Worker {
         let Some(kind) = icmp_error_for(reason, &inner, mtu) else { return };
         // The destination speaks for itself: WireGuard at the office lets in only sources that it sends to (AllowedIPs), and the
         // relay's own address is none of them.
-        self.send_error_to_office(key, |out| icmp::icmp_error(out, kind, inner.destination, lost.bytes()), now);
+        self.send_error_to_office(
+            key,
+            Tenant::may_send_icmp_error,
+            |out| icmp::icmp_error(out, kind, inner.destination, lost.bytes()),
+            now,
+        );
     }
 
-    /// Send what `write` writes, if anything, through the tunnel, on the tenant's account.
-    fn send_error_to_office(&mut self, key: TunnelKey, write: impl FnOnce(&mut [u8]) -> Option<usize>, now: Instant) {
+    /// Send what `write` writes, if anything, through the tunnel, on the tenant's account, where it still `may`.
+    fn send_error_to_office(
+        &mut self,
+        key: TunnelKey,
+        may: fn(&mut Tenant, Instant) -> bool,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+        now: Instant,
+    ) {
         let Some(tenant) = self.tenants[key.tenant.0 as usize].as_deref_mut() else { return };
         let Some(mut plain) = self.ledger.blank() else { return };
         let Some(mut out) = self.ledger.blank() else { return self.ledger.release(plain) };
         let written = write(plain.spare_mut());
         let sent = written.is_some_and(|len| plain.set_range(0, len))
-            && tenant.may_send_icmp_error(now)
+            && may(tenant, now)
             && route::encapsulate(tenant, key.tunnel, &mut plain, &mut out, now).is_ok();
         self.ledger.release(plain);
         if !sent {

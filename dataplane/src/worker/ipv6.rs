@@ -47,7 +47,7 @@ impl Worker {
         let ipv6 = self.access[usize::from(id.0)].as_ref().and_then(|interface| interface.ipv6.as_ref());
         let Some(ipv6) = ipv6 else { return self.refuse(id, packet, DropReason::Ipv6Unsupported) };
         match ipv6.receive(&mut packet, station) {
-            Ok(Ipv6Outcome::ForUs(header)) => return self.message_over_ipv6(id, packet, &header, now),
+            Ok(Ipv6Outcome::ForUs(header)) => return self.message_over_ipv6(id, packet, &header, station, now),
             Ok(Ipv6Outcome::Discovery(message)) => self.discovery_from_access(id, packet, &message, station, now),
             Ok(Ipv6Outcome::EchoReply) if !self.echoes.take(ECHOES, now) => self.drop_at_port(id, packet, DropReason::HostEchoLimited),
             Ok(Ipv6Outcome::EchoReply) => {
@@ -60,7 +60,7 @@ impl Worker {
     }
 
     /// A tunnel's message. There is no IPsec over IPv6.
-    fn message_over_ipv6(&mut self, id: PortId, mut packet: Packet, header: &Header, now: Instant) -> Option<Arrival> {
+    fn message_over_ipv6(&mut self, id: PortId, mut packet: Packet, header: &Header, station: MacAddr, now: Instant) -> Option<Arrival> {
         let datagram = match underlay6::parse(packet.bytes(), header) {
             Ok(datagram) => datagram,
             Err(reason) => return self.refuse(id, packet, reason),
@@ -73,7 +73,7 @@ impl Worker {
             return self.refuse(id, packet, DropReason::NoListener);
         }
         let envelope = Envelope { source: Source::V6, local_port: datagram.destination_port, ecn: datagram.ecn };
-        self.classify_wireguard(id, envelope, packet, now)
+        self.classify_wireguard(id, envelope, station, packet, now)
     }
 
     /// As with ARP: each worker has neighbours of its own, and whoever hears of one tells the others.
@@ -100,7 +100,7 @@ fn allowed_on_vlan(outcome: Ipv6Outcome, tenant: &mut Tenant, now: Instant) -> R
         Ipv6Outcome::Discovery(message) => Ok(Some(message)),
         Ipv6Outcome::EchoReply => {
             tenant.admit_tenant()?;
-            if tenant.may_send_icmp_error(now) { Ok(None) } else { Err(DropReason::HostEchoLimited) }
+            if tenant.may_send_icmpv6(now) { Ok(None) } else { Err(DropReason::HostEchoLimited) }
         }
         Ipv6Outcome::ForUs(_) => Err(DropReason::RelayAddress),
     }

@@ -8,6 +8,7 @@ use crate::router_config::{AttachmentId, EndpointId};
 use crate::tenant::TenantTunnel;
 use crate::time::Instant;
 use crate::tunnel::{TenantId, Tunnel, TunnelKey, Way};
+use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::{underlay, underlay6};
 use crate::worker::port::Account;
 use crate::worker::{LIVING, Worker, port};
@@ -78,6 +79,27 @@ impl Worker {
             }
         };
         self.ledger.dropped(packet, reason, &port.counters.drops);
+    }
+
+    /// Answer somebody who has proved nothing, at the station that the question came from: an address that may be forged must not cost a
+    /// place among the neighbours.
+    pub(super) fn answer_stranger(&mut self, endpoint: EndpointId, peer: SocketAddr, station: MacAddr, mut packet: Packet) {
+        let (local, id) = (self.endpoints[usize::from(endpoint.0)].local, self.endpoints[usize::from(endpoint.0)].port);
+        let port = &mut self.ports[usize::from(id.0)];
+        let sent = self.access[usize::from(id.0)].as_ref().and_then(|interface| {
+            let (fits, ethertype) = match peer {
+                SocketAddr::V4(peer) => (underlay::push(&mut packet, local, peer, 0), ethernet::IPV4),
+                SocketAddr::V6(peer) => {
+                    let local = SocketAddrV6::new(interface.ipv6.as_ref()?.address(), local.port(), 0, 0);
+                    (underlay6::push(&mut packet, local, peer, 0), ethernet::IPV6)
+                }
+            };
+            fits.then_some((interface, ethertype))
+        });
+        match sent {
+            Some((interface, ethertype)) => port::reflect(port, interface, station, packet, ethertype, &mut self.ledger),
+            None => self.ledger.dropped(packet, DropReason::FrameTooBig, &port.counters.drops),
+        }
     }
 
     /// Send an ESP packet without UDP.

@@ -43,7 +43,6 @@ impl Traffic {
     /// A message has authenticated: `data`, or a keepalive, or one of a handshake.
     pub(super) fn heard(&mut self, data: bool, now: Instant) {
         self.heard_at = now;
-        self.silent = false;
         self.unanswered_since = NEVER;
         if data {
             self.owing_since = self.owing_since.min(now);
@@ -68,8 +67,19 @@ impl Traffic {
     /// Judge whether anybody is there at the other end. `asked_since`: when a handshake was begun that still has no answer.
     pub(super) fn judge(&mut self, asked_since: Option<Instant>, now: Instant) {
         let asked_in_vain = asked_since.is_some_and(|since| now.since(since) >= REKEY_TIMEOUT);
-        // Once silent, until heard: handshakes are given up some time, which is no sign of life.
-        self.silent |= asked_in_vain && now.since(self.heard_at) >= SILENCE;
+        let is_heard = now.since(self.heard_at) < SILENCE;
+        if asked_in_vain && !is_heard {
+            self.silent = true;
+        } else if asked_since.is_none() && is_heard {
+            // While a question stands open, what is heard proves one direction of the way only. Handshakes are given up some time,
+            // which is no sign of life.
+            self.silent = false;
+        }
+    }
+
+    /// A handshake is complete: both directions of the way are open.
+    pub(super) fn answered(&mut self) {
+        self.silent = false;
     }
 
     /// As [`Self::judge`] found.

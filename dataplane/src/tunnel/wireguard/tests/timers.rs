@@ -105,7 +105,7 @@ fn a_silent_peer_is_asked_for_a_handshake_after_15_seconds() {
 }
 
 #[test]
-fn a_peer_that_answers_no_handshake_is_silent_until_it_is_heard_again() {
+fn a_peer_that_answers_no_handshake_is_silent_until_it_answers_one() {
     let mut pair = Pair::up();
     run(&mut pair, Duration::from_secs(1), false);
     pair.relay.send(&ipv4(100), pair.now).expect("up");
@@ -121,11 +121,28 @@ fn a_peer_that_answers_no_handshake_is_silent_until_it_is_heard_again() {
     run(&mut pair, Duration::from_secs(110), true);
     assert!(pair.relay.tunnel.is_silent(), "long after the handshake was given up");
 
-    let datagram = pair.office.send(&ipv4(100), pair.now).expect("up");
-    pair.relay.inner(&datagram, office_address(), pair.now);
-    assert!(!pair.relay.tunnel.is_silent() && pair.relay.tunnel.state(pair.now).up);
-    run(&mut pair, Duration::from_millis(250), true);
-    assert_eq!(pair.relay.tunnel.state(pair.now).changed_at, Some(pair.now), "up since it was heard");
+    // It is there again, and answers the next handshake.
+    let since = pair.now;
+    pair.relay.send(&ipv4(100), pair.now).expect("up");
+    run(&mut pair, Duration::from_secs(30), false);
+    let state = pair.relay.tunnel.state(pair.now);
+    assert!(!pair.relay.tunnel.is_silent() && state.up && state.changed_at > Some(since), "{state:?}");
+}
+
+/// Nothing of the relay's arrives, but the office's keepalives do: they must not bring the traffic back to a way that is broken.
+#[test]
+fn a_way_that_is_open_in_one_direction_alone_stays_silent_while_a_handshake_is_under_way() {
+    let mut pair = Pair::up();
+    run(&mut pair, Duration::from_secs(1), false);
+    pair.relay.send(&ipv4(100), pair.now).expect("up");
+    run(&mut pair, Duration::from_secs(22), true);
+    for _ in 0..3 {
+        assert!(pair.relay.tunnel.is_silent() && pair.relay.tunnel.cold.attempt.is_some(), "{:?}", pair.now);
+        let datagram = pair.office.send(&ipv4(100), pair.now).expect("up");
+        pair.relay.inner(&datagram, office_address(), pair.now);
+        run(&mut pair, Duration::from_secs(20), true);
+    }
+    assert!(!pair.relay.tunnel.state(pair.now).up);
 }
 
 #[test]
