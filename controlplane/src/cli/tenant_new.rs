@@ -46,11 +46,11 @@ pub(super) struct TenantNew {
     /// The router's public key, where the municipality made its key itself; a key pair is made otherwise.
     #[arg(long, value_name = "BASE64", conflicts_with = "router")]
     public_key: Option<String>,
-    /// Office prefixes of 番号利用事務系.
-    #[arg(long, value_name = "PREFIX", required_unless_present = "lgwan_connected")]
+    /// Office prefixes of 番号利用事務系; several with commas between them. One of the two classes is required.
+    #[arg(long, value_name = "PREFIX", required_unless_present = "lgwan_connected", value_delimiter = ',')]
     mynumber: Vec<Ipv4Network>,
-    /// Office prefixes of LGWAN接続系.
-    #[arg(long, value_name = "PREFIX")]
+    /// Office prefixes of LGWAN接続系; several with commas between them.
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     lgwan_connected: Vec<Ipv4Network>,
     /// The port towards the cloud.
     #[arg(long, value_name = "PORT")]
@@ -65,10 +65,10 @@ pub(super) struct TenantNew {
     #[arg(long)]
     gateway: Ipv4Addr,
     /// Address pool behind which 番号利用事務系 appears to the cloud; without one its office addresses are kept.
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", requires = "mynumber", value_delimiter = ',')]
     mynumber_napt: Vec<Ipv4Network>,
     /// Address pool behind which LGWAN接続系 appears to the cloud, another one; without one its office addresses are kept.
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", requires = "lgwan_connected", value_delimiter = ',')]
     lgwan_connected_napt: Vec<Ipv4Network>,
     /// The tenant file; without it `tenants/TENANT.yaml` beside relay.yaml.
     #[arg(long, value_name = "FILE")]
@@ -111,7 +111,11 @@ impl TenantNew {
         ensure!(config::is_identifier(&self.tenant), "{:?} is no name: {}", self.tenant, config::IDENTIFIER_HELP);
         let directory = self.config.config.parent().unwrap_or(Path::new(""));
         let relay = self.load("relay.yaml has to be in order before a tenant is added")?;
-        ensure!(relay.tenant(&self.tenant).is_none(), "the tenant {} exists already", self.tenant);
+        ensure!(relay.tenant(&self.tenant).is_none(), "the tenant {} exists already: give another name, or edit its file", self.tenant);
+        ensure!(
+            !relay.shared_addresses.is_empty(),
+            "relay.yaml names no shared_addresses, so that the router cannot be told what to send into the tunnel: add `shared_addresses: [PREFIX]`"
+        );
         let endpoint = self.endpoint(&relay)?;
         let secrets = self.secrets(&endpoint)?;
 
@@ -205,8 +209,8 @@ impl TenantNew {
 
     fn tenant_yaml(&self, tunnel: &str) -> anyhow::Result<String> {
         let vlan = match self.vlan.split_once('.') {
-            Some((outer, inner)) => format!("{{outer: {}, inner: {}}}", outer.parse::<u16>()?, inner.parse::<u16>()?),
-            None => self.vlan.parse::<u16>().context("--vlan is a number, or OUTER.INNER")?.to_string(),
+            Some((outer, inner)) => format!("{{outer: {}, inner: {}}}", vlan_id(outer)?, vlan_id(inner)?),
+            None => vlan_id(&self.vlan)?.to_string(),
         };
         // JSON strings are YAML strings, so that no name can be anything but a string.
         let quoted = |text: &str| serde_json::to_string(text);
@@ -351,6 +355,10 @@ fn encoded(key: &[u8; 32]) -> Zeroizing<String> {
 
 fn joined(prefixes: &[Ipv4Network]) -> String {
     prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn vlan_id(text: &str) -> anyhow::Result<u16> {
+    text.parse().context("--vlan is a number, or OUTER.INNER")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use dataplane::nic::{Attachment, PacketSockets, TakenPort, XdpQueues, take_over};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{PidfdFlags, pidfd_open};
 
@@ -29,7 +30,11 @@ struct Session<'a> {
 /// # Errors
 /// When it is not known who the relay is.
 pub(super) fn serve(channel: &Channel, state: Option<&Path>) -> io::Result<()> {
-    let relay = pidfd_open(socket_peercred(channel)?.pid, PidfdFlags::empty())?;
+    let relay = match pidfd_open(socket_peercred(channel)?.pid, PidfdFlags::empty()) {
+        // It refused its configuration and is gone already; nothing has been opened.
+        Err(Errno::SRCH) => return Ok(()),
+        relay => relay?,
+    };
     let mut session = Session { ports: BTreeMap::new(), sealed: false, state };
     loop {
         match channel.receive() {
